@@ -1,0 +1,66 @@
+"""What can go wrong, and the exit code each kind has.
+
+Raised by every part, turned into words by `hpo.command`. Bad input is an `InputError` (exit code 2, no
+traceback); anything that is not an `HpoError` is a bug and keeps its traceback.
+
+    HpoError
+    ├── InputError      2   the user's file, flag or data; says what, where and what to do
+    ├── NoModelError    3   the sweep ended without one usable trial
+    ├── HeldError       4   another driver holds the sweep
+    └── JournalError   74   the journal could not be written or read: stop, loudly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class HpoError(Exception):
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the input: `where` is "file:line:column" or a flag, when known."""
+
+    message: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{head}\n    {self.hint}" if self.hint else head
+
+
+class InputError(HpoError):
+    """Every problem found in one input, all at once."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = tuple(Problem(p) if isinstance(p, str) else p for p in problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class NoModelError(HpoError):
+    exit_code = 3
+
+
+class HeldError(HpoError):
+    exit_code = 4
+
+
+class JournalError(HpoError):
+    exit_code = 74
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'did you mean "max_depth"?', or the whole short list, or nothing."""
+    import difflib
+
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"one of: {', '.join(names)}" if 0 < len(names) <= 12 else ""

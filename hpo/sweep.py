@@ -1,0 +1,172 @@
+"""A sweep: the validated YAML file, as frozen values with every default filled in.
+
+Built by `hpo.load`, read by every part. The limits of each field stand in its type (`annotated_types`), where
+both the loader and the JSON Schema find them. `meaning` is what a result depends on; its digest, `identity`,
+decides whether a journal may be continued. The budget is not part of it, so that it can be raised on resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from hpo.metric import Metric, Task
+from hpo.space import Space
+from hpo.trial import Value
+
+Engine = Literal["optuna", "hyperopt", "random"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Something chosen by name, with options: `tpe`, or `{name: tpe, n_startup_trials: 20}`."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A table on disk and how to read it. `path` is absolute, `digest` the SHA-256 of the file's bytes."""
+
+    path: Path
+    target: Annotated[str, MinLen(1)]
+    holdout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.2
+    task: Task | None = None
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How trials are scored: cross-validation, grouped by a column or in the order of a time column."""
+
+    folds: Annotated[int, Ge(2), Le(100)] = 5
+    groups: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """Who searches and for how long. `timeout` in seconds; `workers` None = one per free core."""
+
+    engine: Engine = "optuna"
+    sampler: Named | None = None
+    pruner: Named | None = None
+    trials: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    timeout: Annotated[float, Gt(0)] | None = None
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    workers: Annotated[int, Ge(1), Le(1024)] | None = None
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one trial may cost: seconds, bytes; how often a lost one is tried again; when to give up."""
+
+    trial_timeout: Annotated[float, Gt(0)] | None = None
+    memory: Annotated[int, Ge(64 * 2**20)] | None = None
+    retries: Annotated[int, Ge(0), Le(10)] = 1
+    failures: Annotated[int, Ge(1)] = 20
+
+
+@dataclass(frozen=True)
+class Promote:
+    """The registered model's name (default: the sweep's) and the alias that the best version carries."""
+
+    model: str | None = None
+    alias: Annotated[str, MinLen(1)] = "champion"
+    min_gain: Annotated[float, Ge(0.0)] = 0.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`objective` (a dotted path or a callable) or `model` (a dotted path) with `data`; never both.
+
+    `root` is the folder that relative paths in the file are relative to, `source` the file's text as given,
+    `document` its content with the overrides applied, from which `hpo.load` makes this same value again.
+    `metrics` are optimised, the first one decides; `extra_metrics` are only logged.
+    """
+
+    name: str
+    space: Space
+    metrics: tuple[Metric, ...]
+    extra_metrics: tuple[Metric, ...] = ()
+    data: Data | None = None
+    model: str | None = None
+    objective: str | Callable[..., Any] | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    validation: Validation = field(default_factory=Validation)
+    search: Search = field(default_factory=Search)
+    limits: Limits = field(default_factory=Limits)
+    promote: Promote | None = field(default_factory=Promote)
+    root: Path = field(default_factory=Path.cwd)
+    document: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    code_digest: str = ""
+
+    @property
+    def metric(self) -> Metric:
+        return self.metrics[0]
+
+    @property
+    def registered_model(self) -> str:
+        return (self.promote.model if self.promote else None) or self.name
+
+    def meaning(self) -> dict[str, Value]:
+        """Everything that a trial's result or the sequence of trials depends on, flat: dotted key -> value."""
+        search = self.search
+        flat: dict[str, Value] = {"name": self.name, "model": self.model, "code": self.code_digest or None}
+        flat["objective"] = self.objective if isinstance(self.objective, str) else _qualified(self.objective)
+        flat |= {f"metric.{m.name}": m.direction for m in self.metrics}
+        flat |= {f"fixed.{key}": _text(value) for key, value in self.fixed.items()}
+        for parameter in self.space.parameters:
+            flat[f"space.{parameter.name}"] = _text(describe(parameter))
+        if self.data is not None:
+            data = self.data
+            flat |= {
+                "data.digest": data.digest, "data.target": data.target, "data.holdout": data.holdout,
+                "data.task": data.task, "data.drop": _text(data.drop), "data.categorical": _text(data.categorical),
+                "validation.folds": self.validation.folds, "validation.groups": self.validation.groups,
+                "validation.time": self.validation.time,
+            }  # fmt: skip
+        flat |= {"search.engine": search.engine, "search.seed": search.seed}
+        flat |= {"search.sampler": _named(search.sampler), "search.pruner": _named(search.pruner)}
+        return flat
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(_text(self.meaning()).encode()).hexdigest()[:16]
+
+
+def describe(parameter: Any) -> dict[str, Any]:
+    """A parameter as the YAML file writes it: {"float": [low, high], "log": true}."""
+    kind = type(parameter).__name__.lower()
+    shape: dict[str, Any] = {kind: list(parameter.values) if kind == "choice" else [parameter.low, parameter.high]}
+    if kind != "choice":
+        if parameter.log:
+            shape["log"] = True
+        if parameter.step not in (None, 1) or (kind == "float" and parameter.step is not None):
+            shape["step"] = parameter.step
+    if parameter.when:
+        shape["when"] = {name: list(values) for name, values in parameter.when.items()}
+    return shape
+
+
+def _named(named: Named | None) -> str | None:
+    return None if named is None else named.name if not named.options else _text([named.name, named.options])
+
+
+def _qualified(objective: Callable[..., Any] | None) -> str | None:
+    return None if objective is None else f"{objective.__module__}:{objective.__qualname__}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
