@@ -134,10 +134,6 @@ class Journal:
         with self._loud():
             return dict(self._db.execute("SELECT number, run_id FROM runs").fetchall())
 
-    def note(self, **facts: Any) -> None:
-        """Facts that the projection learned (the verdict, what could not be published)."""
-        self.record(**facts)
-
     def close(self) -> None:
         self._db.close()
 

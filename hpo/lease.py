@@ -24,15 +24,13 @@ class Lease:
     def __init__(self, path: Path, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(self._fd):
             os.close(self._fd)
             who = holder(path) or {}
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.get("since", 0)))
             raise HeldError(
                 f"{what} is held by process {who.get('pid', '?')} on {who.get('host', '?')} since {since}"
-            ) from None
+            )
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, note.encode(), 0)
@@ -45,6 +43,17 @@ class Lease:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+
+def _lock(fd: int) -> bool:
+    """Try for half a second: `holder` takes a shared lock for an instant, which must refuse nobody."""
+    for _ in range(10):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False
 
 
 def holder(path: Path) -> dict[str, Any] | None:
