@@ -1,0 +1,52 @@
+"""Searchers: who decides which parameters are tried next.
+
+`build` is called by `hpo.search` and `hpo.plan`; everything else knows the port alone. Engines are imported when
+they are built, so a sweep pays only for the one it uses.
+"""
+
+from __future__ import annotations
+
+from hpo.errors import InputError, Problem
+from hpo.searchers.port import Searcher, SpaceExhausted
+from hpo.searchers.terms import check_options
+from hpo.sweep import Sweep
+
+__all__ = ["Searcher", "SpaceExhausted", "build"]
+
+
+def build(sweep: Sweep) -> Searcher:
+    """The sweep's searcher, knowing nothing yet. Raises InputError for an unknown sampler, pruner or option."""
+    searcher = _engine(sweep)
+    if sweep.search.pruner is None:
+        return searcher
+    if len(sweep.metrics) > 1:
+        raise InputError(
+            Problem(
+                f"search.pruner: {sweep.search.pruner.name} cannot judge several metrics at once",
+                hint="leave the pruner out, or optimize one metric and list the others under extra_metrics",
+            )
+        )
+    from hpo.searchers.pruning import Pruning, make_rule
+
+    rule = make_rule(sweep.search.pruner.name, sweep.search.pruner.options)
+    return Pruning(searcher, rule, sweep.metric, fold_scores=sweep.data is not None)
+
+
+def _engine(sweep: Sweep) -> Searcher:
+    sampler = sweep.search.sampler
+    match sweep.search.engine:
+        case "optuna":
+            from hpo.searchers import optuna
+
+            return optuna.build(sweep)
+        case "hyperopt":
+            from hpo.searchers import hyperopt
+
+            return hyperopt.build(sweep)
+        case "random":
+            from hpo.searchers.random import RandomSearcher
+
+            if sampler is not None and sampler.name != "random":
+                raise InputError(Problem(f"search.sampler: the engine random has no {sampler.name!r}"))
+            check_options("search.sampler: random", sampler.options if sampler else {}, {})
+            return RandomSearcher(sweep.space, sweep.search.seed)
