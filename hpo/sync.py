@@ -1,0 +1,155 @@
+"""`python -m hpo.sync [SWEEP]`: bring what is in the journals to MLflow; with --follow, beside a live search.
+
+The driver starts the following process and never waits for it while it searches. Stopped at any line it
+loses nothing: what is delivered is found again by its tags, what is not stays in the journal, and the next
+`hpo.sync` goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpo.command import run, verb
+from hpo.errors import HeldError
+from hpo.journal import Journal
+from hpo.lease import Lease, holder
+from hpo.redact import redact
+from hpo.resume import find, journals
+
+if TYPE_CHECKING:
+    from hpo.delivery import Delivery
+
+TICK = 0.2  # seconds between two looks at the journal
+PAUSE = 2.0  # the longest pause before the next try at a server that does not answer
+PATIENCE = 15.0  # seconds without progress, the search being over, after which the rest stays for `hpo.sync`
+PENDING = 75  # the exit code of a follower that left something behind
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the client's own retries create runs twice
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def follow(path: Path) -> int:
+    """Publish a journal while its driver lives, then the rest; the exit code."""
+    lease = _wait_for_lease(path)
+    os.nice(5)
+    with lease, closing(Journal(path, durable=False)) as journal:
+        delivery = _open(journal)
+        try:
+            return _follow(journal, delivery)
+        except Exception as error:
+            delivery.note(f"{type(error).__name__}: {error}")
+            raise
+
+
+def _follow(journal: Journal, delivery: Delivery) -> int:
+    from hpo.tracking.server import TrackingError
+
+    pause, left, since = TICK, -1, time.monotonic()
+    while True:
+        live = is_live(journal)  # asked first: what is recorded before a driver ends is published below
+        try:
+            delivery.publish(live)
+            if not live:
+                delivery.finish()
+                return 1 if delivery.note(delivery.trouble()) else 0
+            delivery.note(None)
+            pause = TICK
+        except TrackingError as error:
+            delivery.note(str(error))
+            if not live:
+                delivery.stage()
+            pause = min(2 * pause, PAUSE)
+        if live or left != (left := journal.count_unpublished()):
+            since = time.monotonic()
+        elif time.monotonic() - since > PATIENCE:
+            return PENDING
+        time.sleep(pause)
+
+
+def deliver(path: Path) -> str | None:
+    """Publish all of a journal now; what is left to say, None if everything is delivered."""
+    from hpo.tracking.server import TrackingError
+
+    try:
+        lease = Lease(path.with_suffix(".sync"), "publishing")
+    except HeldError as held:
+        return str(held)
+    with lease, closing(Journal(path, durable=False)) as journal:
+        if journal.fact("tracking_uri") is None:
+            return None
+        delivery = _open(journal)
+        try:
+            live = is_live(journal)
+            delivery.publish(live)
+            if not live:
+                delivery.finish()
+        except TrackingError as error:
+            delivery.note(str(error))
+            uri = redact(journal.fact("tracking_uri"))
+            return f"{journal.count_unpublished()} trials not delivered to {uri}: {error}"
+        return delivery.note(delivery.trouble())
+
+
+def is_live(journal: Journal) -> bool:
+    """A driver searches: it holds its lease and has not said that it is done."""
+    return holder(journal.path.with_suffix(".lock")) is not None and journal.fact("state") == "running"
+
+
+def _open(journal: Journal) -> Delivery:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from hpo.delivery import Delivery
+
+    return Delivery(journal)
+
+
+def _wait_for_lease(path: Path) -> Lease:
+    """An older follower may still be bringing home what a killed driver left."""
+    while True:
+        try:
+            return Lease(path.with_suffix(".sync"), "publishing")
+        except HeldError:
+            time.sleep(TICK)
+
+
+@verb("sync", example="python -m hpo.sync flight-delays-20261123-101500-3f2a")
+@click.argument("sweep", required=False)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path(".hpo"), help="Where the journals are."
+)
+@click.option("--follow", "followed", type=click.Path(path_type=Path), hidden=True)
+def main(sweep: str | None, folder: Path, followed: Path | None) -> int:
+    """Deliver finished trials, and the promotion of finished sweeps, that MLflow does not have yet.
+
+    SWEEP is an id or its beginning, or "last"; without it, every sweep under the folder.
+    """
+    if followed is not None:
+        for number in (
+            signal.SIGINT,
+            signal.SIGHUP,
+        ):  # the user means the search; the rest is still delivered
+            signal.signal(number, signal.SIG_IGN)
+        return follow(followed)
+    paths = [find(folder, sweep)] if sweep else sorted(journals(folder))
+    problems = 0
+    for path in paths:
+        problem = deliver(path)
+        problems += problem is not None
+        click.echo(f"{path.stem}: {problem or 'delivered'}")
+    if not paths:
+        click.echo(f"no sweeps under {folder}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    run(main)

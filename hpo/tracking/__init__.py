@@ -1,0 +1,18 @@
+"""Tracking: MLflow as a projection of the journal. The driver may import this file, so it imports no engine.
+
+`projection.py` publishes, `layout.py` says what goes where, `server.py` knows the server; these three import
+mlflow, and only `hpo.sync` imports them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_uri(folder: Path | None = None) -> str:
+    """`MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder (default: the working folder), absolute."""
+    return (
+        os.environ.get("MLFLOW_TRACKING_URI")
+        or f"sqlite:///{(folder or Path.cwd()).absolute() / 'mlflow.db'}"
+    )
