@@ -1,6 +1,6 @@
 """Searchers: who decides which parameters are tried next.
 
-`build` is called by `hpo.search` and `hpo.plan`; everything else knows the port alone. Engines are imported when
+`build` is called by `hpo.search` and `hpo.plan`; all else knows the port alone. Engines are imported when
 they are built, so a sweep pays only for the one it uses.
 """
 
@@ -15,7 +15,7 @@ __all__ = ["Searcher", "SpaceExhausted", "build"]
 
 
 def build(sweep: Sweep) -> Searcher:
-    """The sweep's searcher, knowing nothing yet. Raises InputError for an unknown sampler, pruner or option."""
+    """The sweep's searcher, knowing nothing yet. InputError for an unknown sampler, pruner or option."""
     searcher = _engine(sweep)
     if sweep.search.pruner is None:
         return searcher

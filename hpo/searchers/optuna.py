@@ -1,8 +1,8 @@
 """Optuna behind the searcher port: every sampler by name, over a study in memory, by ask and tell alone.
 
-Built by `hpo.searchers.build`, which imports it late. The sampler is made anew for each ask from a seed of its
-own, and the study always holds what the journal holds, so a replayed study asks the same. CMA-ES, NSGA-II and
-QMC keep notes in the study; those are never stored (CMA-ES pickles them) but made again by asking again.
+Built by `hpo.searchers.build`, which imports it late. The sampler is made anew for each ask, from a seed of
+its own, and the study holds what the journal holds, so a replayed study asks the same. CMA-ES, NSGA-II and QMC
+keep notes in the study; those are never stored (CMA-ES pickles them) but made again by asking again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _KINDS = {
     "grid": _Kind("GridSampler", exhaustive=True),
     "brute_force": _Kind("BruteForceSampler", exhaustive=True),
 }
-_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
+_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None)}
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -109,17 +109,17 @@ class OptunaSearcher:
     def _suggest(self, number: int, given: Params | None = None) -> dict[str, Value]:
         """Ask the sampler; with `given` parameters it does all it would do, and then these are taken."""
         if given is not None:
-            self._study.enqueue_trial({name: self._encode(name, value) for name, value in given.items()})
+            self._study.enqueue_trial(self._encode(given))
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
-        id = self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(
-            self._study_id, trial.number
-        )
+        id = self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
         _ = trial.relative_params  # else made at the first parameter that is not given: too late for a replay
 
         def suggest(parameter: Parameter) -> Value:
             name = parameter.name
             axis = self._axes[name]
+            if axis.fixed:
+                return axis.decode(axis.low)
             x = _suggest(trial, axis)
             value = axis.decode(x)
             if (exact := axis.encode(value)) != x:  # exp(log(high)) can be beyond high
@@ -129,7 +129,7 @@ class OptunaSearcher:
         return self._space.sample(suggest)
 
     def _ask_again(self) -> None:
-        """Let the sampler make its notes again: the asks in their order, each after the tells that it had seen."""
+        """Let the sampler make its notes again: the asks in their order, each after the tells it had seen."""
         trials, self._replayed = dict(sorted(self._replayed.items())), {}
         for number, trial in trials.items():
             for before in trial.memo.get("told", _serial(number)):
@@ -145,21 +145,21 @@ class OptunaSearcher:
 
     def _add(self, trial: Trial) -> None:
         """A trial that was asked by an earlier searcher. Values outside the space (edited) teach nothing."""
-        params = trial.params if trial.params in self._space else {}
-        if not params:
+        inside = trial.params in self._space
+        if not inside:
             self._outside.add(trial.number)
+        params = self._encode(trial.params) if inside else {}
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
-                params={name: self._encode(name, value) for name, value in params.items()},
+                params=params,
                 distributions={name: self._distributions[name] for name in params},
             )
         )
-        place = self._storage.get_n_trials(self._study_id) - 1
-        self._ids[trial.number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, place)
+        self._ids[trial.number] = self._newest()
 
     def _finish(self, trial: Trial) -> None:
-        """Written to the storage directly: `study.tell` would let an exhausted grid stop a loop that is ours."""
+        """Written to the storage directly: `study.tell` lets an exhausted grid stop a loop that is ours."""
         id = self._ids[trial.number]
         if trial.state == "running" or self._storage.get_trial(id).state.is_finished():
             return
@@ -174,8 +174,14 @@ class OptunaSearcher:
         self._storage.set_trial_state_values(id, state, values)
         self._told.append(trial.number)
 
-    def _encode(self, name: str, value: Value) -> float:
-        return self._axes[name].encode(value)
+    def _newest(self) -> int:
+        count = self._storage.get_n_trials(self._study_id)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, count - 1)
+
+    def _encode(self, params: Params) -> dict[str, float]:
+        """Parents first, as they were asked: brute force grows its tree in this order."""
+        asked = [axis for name, axis in self._axes.items() if name in params and not axis.fixed]
+        return {axis.name: axis.encode(params[axis.name]) for axis in asked}
 
 
 def build(sweep: Sweep) -> OptunaSearcher:
@@ -191,11 +197,7 @@ def build(sweep: Sweep) -> OptunaSearcher:
     check_options(
         f"search.sampler: {named.name}",
         named.options,
-        {
-            name: check
-            for name, parameter in known.items()
-            if (check := _check_of(name, parameter.annotation))
-        },
+        {name: check for name, parameter in known.items() if (check := _check_of(name, parameter.annotation))},
     )
     settings = dict(named.options)
     if named.name in ("gp", "cmaes", "qmc"):
@@ -231,19 +233,15 @@ def _check_sampler(named: Named, sweep: Sweep) -> None:
     if not _KINDS[name].exhaustive:
         return
     problems = [
-        Problem(f"space.{axis.parameter.name}: {name} needs a finite number of values", hint="give it a step")
+        Problem(f"space.{axis.name}: {name} needs a finite number of values", hint="give it a step")
         for axis in axes(space).values()
         if axis.kind == "real" and not axis.fixed
     ]
     if name == "grid" and space.conditional:
         hint = "brute_force tries each of its points once"
-        problems.append(
-            Problem("search.sampler: grid repeats points where parameters have conditions", hint=hint)
-        )
+        problems.append(Problem("search.sampler: grid repeats points where parameters have conditions", hint=hint))
     if name == "grid" and not problems and (size := space.count()) > LARGEST_GRID:
-        problems.append(
-            Problem(f"search.sampler: a grid of {size:,.0f} points does not fit", hint="use brute_force")
-        )
+        problems.append(Problem(f"search.sampler: a grid of {size:,.0f} points does not fit", hint="use brute_force"))
     if problems:
         raise InputError(*problems)
 
@@ -257,7 +255,7 @@ def _distribution(axis: Axis) -> BaseDistribution:
 
 
 def _suggest(trial: optuna.Trial, axis: Axis) -> float:
-    name = axis.parameter.name
+    name = axis.name
     if axis.kind == "real":
         return trial.suggest_float(name, axis.low, axis.high, log=axis.log)
     if axis.kind == "whole":
@@ -266,7 +264,7 @@ def _suggest(trial: optuna.Trial, axis: Axis) -> float:
 
 
 def _check_of(name: str, annotation: str) -> Callable[[Any], str | None] | None:
-    """The check of a sampler's option, from its annotation; None where a YAML file cannot say such a value."""
+    """The check of a sampler's option, from its annotation; None where a file cannot say such a value."""
     kinds = [part.strip() for part in str(annotation).split("|")]
     if name in ("self", "seed") or name.startswith("warn_") or any(kind not in _TYPES for kind in kinds):
         return None

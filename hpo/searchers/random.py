@@ -1,7 +1,7 @@
 """Random search: every trial drawn independently from the space.
 
-Built by `hpo.searchers.build`. Needs no engine and no history: trial n depends on the sweep's seed and n alone,
-which makes it the baseline that every other searcher has to beat, and the quickest to start.
+Built by `hpo.searchers.build`. Needs no engine and no history: trial n depends on the seed and n alone.
+This makes it the baseline that every other searcher has to beat, and the quickest to start.
 """
 
 from __future__ import annotations

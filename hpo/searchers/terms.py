@@ -1,6 +1,6 @@
 """A sweep in the terms of a search engine: parameters as axes, a trial's seed, what a pruned trial was worth.
 
-Called by the adapters beside it. Engines disagree about steps, ends of ranges and what `1 == True` means; here
+Called by the adapters beside it. Engines disagree about steps, ends of ranges and whether `1 == True`; here
 every parameter becomes an interval of real or whole numbers or an index, so each value comes back exact, and
 encoding what was decoded gives the same number again: that is what makes a replay bit-identical.
 """
@@ -25,6 +25,10 @@ class Axis:
     """One parameter as a number in [low, high], both included: the value itself, or its place on the grid."""
 
     parameter: Parameter
+
+    @property
+    def name(self) -> str:
+        return self.parameter.name
 
     @property
     def kind(self) -> Literal["real", "whole", "index"]:
@@ -71,7 +75,7 @@ class Axis:
             return next(k for k, v in enumerate(values) if v == value and type(v) is type(value))
         if self._placed:
             return round((value - self.parameter.low) / (self.parameter.step or 1))
-        return float(value) if self.kind == "real" else int(value)
+        return value  # type: ignore[no-any-return]
 
     @property
     def _placed(self) -> bool:
@@ -80,11 +84,12 @@ class Axis:
 
 
 def axes(space: Space) -> dict[str, Axis]:
-    return {parameter.name: Axis(parameter) for parameter in space.parameters}
+    """Parents before children."""
+    return {parameter.name: Axis(parameter) for parameter in space.walk}
 
 
 def seed_of(seed: int, number: int) -> int:
-    """The seed of one ask; from sweep seed and trial number alone, so that a resumed sweep goes on the same."""
+    """The seed of one ask; from sweep seed and trial number alone, so that a resumed sweep goes on."""
     return zlib.crc32(f"{seed}/{number}".encode())
 
 
@@ -96,17 +101,13 @@ def standing(trial: Trial, metric: Metric) -> float | None:
     return outer[-1] if outer else None
 
 
-def check_options(
-    what: str, options: Mapping[str, Any], allowed: Mapping[str, Callable[[Any], str | None]]
-) -> None:
+def check_options(what: str, options: Mapping[str, Any], allowed: Mapping[str, Callable[[Any], str | None]]) -> None:
     """Each option must be known and acceptable to its check, which answers with what it wants instead."""
     problems = []
     for name, value in options.items():
         if name not in allowed:
             known = f"it takes: {', '.join(allowed)}" if allowed else "it takes no options"
-            problems.append(
-                Problem(f"{what} has no option {name!r}", hint=did_you_mean(name, allowed) or known)
-            )
+            problems.append(Problem(f"{what} has no option {name!r}", hint=did_you_mean(name, allowed) or known))
         elif wanted := allowed[name](value):
             problems.append(Problem(f"{what}: {name} must be {wanted}, not {value!r}"))
     if problems:
