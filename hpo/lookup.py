@@ -1,0 +1,108 @@
+"""What a sweep file names outside itself: its data file and its code, found without importing anything.
+
+Called by `hpo.loader` only. A sweep file may name code but must not run any, so parents of a module are found by
+walking folders, never imported; and a relative path must not lead out of the project, through links neither.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import InputError, Problem, did_you_mean
+
+
+def data_file(written: str, root: Path, where: str) -> Path:
+    """The absolute path of a data file; a relative one must lie inside the root."""
+    path = Path(os.path.realpath(root / written))
+    if not Path(written).is_absolute() and not path.is_relative_to(os.path.realpath(root)):
+        hint = "write an absolute path if this is what you want"
+        raise InputError(Problem(f"{written!r} leads out of {root}", where, hint))
+    if not os.path.isfile(path):
+        beside = sorted(os.listdir(path.parent)) if os.path.isdir(path.parent) else []
+        what = "is not a file" if os.path.exists(path) else "does not exist"
+        raise InputError(Problem(f"{path} {what}", where, did_you_mean(path.name, beside)))
+    return path
+
+
+def digest(path: Path, where: str) -> str:
+    """SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(Problem(f"{path} cannot be read: {error.strerror}", where)) from error
+
+
+def module_digest(module: str, root: Path, where: str, name: str = "") -> str:
+    """The digest of a module of the project, "" for an installed one; `name` must be defined in it, if given."""
+    file = _find_module(module, root)
+    if file is None:
+        if not _is_installed(module):
+            top = module.partition(".")[0]
+            hint = f"install it, or put {top}.py into {root}"
+            raise InputError(Problem(f"there is no module {module!r}", where, hint))
+        return ""
+    if name:
+        try:
+            names = _defined_names(file)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise InputError(Problem(f"{file} is not Python: {error}", where)) from error
+        if names is not None and name not in names:
+            raise InputError(Problem(f"{file} defines no {name!r}", where, did_you_mean(name, sorted(names))))
+    return digest(file, where)
+
+
+def function_digest(function: Callable[..., Any]) -> str:
+    """The digest of the file that a function was defined in, "" when there is none (a notebook)."""
+    code = getattr(function, "__code__", None)
+    file = Path(code.co_filename) if code else None
+    return digest(file, "objective") if file and file.is_file() else ""
+
+
+def _find_module(module: str, root: Path) -> Path | None:
+    """The file of a module in the project, or beside its sweep files; None when it has none of this name."""
+    relative = Path(*module.split("."))
+    for folder in (root, root / "search_spaces"):
+        for file in (folder / f"{relative}.py", folder / relative / "__init__.py"):
+            if os.path.isfile(file):
+                return file
+    return None
+
+
+def _is_installed(module: str) -> bool:
+    """True if Python would find this module outside the project; imports neither it nor its parents."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # imported already and without a spec, which only scripts are
+        return False
+    for name in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return False
+        spec = PathFinder.find_spec(f"{spec.name}.{name}", spec.submodule_search_locations)
+    return spec is not None
+
+
+def _defined_names(file: Path) -> set[str] | None:
+    """The names a module defines or imports at its top; None if only running it could tell.
+
+    SyntaxError and ValueError as `ast.parse` has them.
+    """
+    names: set[str] = set()
+    for statement in ast.parse(file.read_bytes()).body:
+        definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for node in [statement] if definition else ast.walk(statement):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    return None if names & {"*", "__getattr__"} else names

@@ -1,0 +1,264 @@
+"""What must hold in a sweep file beyond its shape: names that exist, bounds in order, parts that fit together.
+
+Called by `hpo.loader` after the shape was read; yields every breach as (place, message, hint), touches neither
+disk nor engine. A rule about something whose shape was wrong is silent: that was said already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from hpo.document import Loc
+from hpo.errors import did_you_mean
+from hpo.explain import shorten
+from hpo.metric import Metric, Task, infer_direction, known_metrics
+from hpo.schema import ChoiceForm, File, FloatForm, IntForm, MetricForm
+from hpo.space import Choice, Float, Int, Parameter, Space
+from hpo.sweep import Named, Search
+
+SAMPLERS = {
+    "optuna": ("tpe", "random", "gp", "cmaes", "qmc", "nsgaii", "grid", "brute_force"),
+    "hyperopt": ("tpe", "anneal", "rand"),
+    "random": (),
+}
+PRUNERS = ("median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
+MULTI_OBJECTIVE = ("tpe", "nsgaii", "random")
+
+
+class Breach(NamedTuple):
+    loc: Loc
+    message: str
+    hint: str = ""
+
+
+def check(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    """Every breach. `broken` names the sections and parameters that the shape has refused."""
+    yield from _space(file, broken)
+    yield from _subject(file, broken)
+    yield from _data(file)
+    if not {"metric", "metrics"} & {*broken}:
+        yield from _metrics(file, broken)
+    if "search" not in broken:
+        yield from _search(file, broken)
+    if file.promote and (file.promote.alias.lower() == "latest" or _is_version(file.promote.alias)):
+        yield Breach(("promote", "alias"), f"{file.promote.alias} is reserved by MLflow")
+
+
+def _is_version(alias: str) -> bool:
+    return alias[:1] in "vV" and alias[1:].isdecimal()
+
+
+# The space.
+
+
+def parameters(file: File) -> dict[str, Parameter]:
+    return {name: _parameter(name, form) for name, form in file.space.items()}
+
+
+def space(file: File) -> Space:
+    return Space(tuple(parameters(file).values()))
+
+
+def _parameter(name: str, form: FloatForm | IntForm | ChoiceForm) -> Parameter:
+    when = {parent: tuple(values) for parent, values in form.when.items()}
+    if isinstance(form, ChoiceForm):
+        return Choice(name, tuple(form.values), when)
+    low, high = form.range
+    if isinstance(form, IntForm):
+        return Int(name, int(low), int(high), form.log, form.step, when)
+    return Float(name, float(low), float(high), form.log, form.step, when)
+
+
+def _space(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    known = parameters(file)
+    for name, parameter in known.items():
+        loc = ("space", name)
+        if isinstance(parameter, Choice):
+            yield from _choice(parameter)
+        else:
+            yield from _range(parameter)
+        if name in file.fixed:
+            yield Breach(("fixed", name), f"{name} is both fixed and in the space", "remove one of them")
+        for parent, values in parameter.when.items():
+            place = (*loc, "when", parent)
+            if parent == name:
+                yield Breach(place, f"{name} cannot depend on itself")
+            elif parent not in known:
+                if parent not in broken:
+                    hint = did_you_mean(parent, (other for other in known if other != name))
+                    yield Breach(place, f"{name} depends on {parent!r}, which is not in the space", hint)
+            elif isinstance(known[parent], Float):
+                hint = "a condition needs a parameter with countable values: a choice or an int"
+                yield Breach(place, f"{name} depends on {parent!r}, which is a float", hint)
+            else:
+                for value in values:
+                    if problem := known[parent].check(value):
+                        yield Breach(place, f"{name} can never be active: {parent} {problem}")
+    yield from _cycles(known)
+
+
+def _choice(parameter: Choice) -> Iterator[Breach]:
+    seen: list[Any] = []
+    for i, value in enumerate(parameter.values):
+        if value in seen:
+            hint = "1, 1.0 and true are the same value" if isinstance(value, (bool, int, float)) else ""
+            yield Breach(("space", parameter.name, "choice", i), f"{shorten(value)} is there twice", hint)
+        seen.append(value)
+
+
+def _range(parameter: Float | Int) -> Iterator[Breach]:
+    kind = "float" if isinstance(parameter, Float) else "int"
+    place = ("space", parameter.name, kind)
+    low, high, step = parameter.low, parameter.high, parameter.step
+    width = high - low
+    if low > high:
+        yield Breach(place, f"low {low!r} is above high {high!r}", f"did you mean [{high!r}, {low!r}]?")
+    elif not math.isfinite(width):
+        yield Breach(place, f"the range [{low!r}, {high!r}] is too wide for a float")
+    elif step is not None and width and step > width:
+        hint = f"allowed: at most {width!r}"
+        yield Breach((*place[:2], "step"), f"step {step!r} is larger than the range", hint)
+    elif isinstance(parameter, Float) and step is not None and width / step > 2**53:
+        yield Breach((*place[:2], "step"), f"step {step!r} is too small for the range")
+    if parameter.log:
+        if low <= 0:
+            yield Breach(place, f"a log scale needs low above 0, not {low!r}")
+        if step not in (None, 1) or (kind == "float" and step is not None):
+            yield Breach((*place[:2], "step"), "log and step exclude each other", "remove one of them")
+
+
+def _cycles(known: dict[str, Parameter]) -> Iterator[Breach]:
+    """Names each cycle once; a parameter that only hangs on a cycle is not reported."""
+    told: set[str] = set()
+    for name in known:
+        ways: list[tuple[str, ...]] = [(name,)]
+        seen: set[str] = set()
+        while ways and name not in told:
+            way = ways.pop()
+            for parent in known[way[-1]].when:
+                if parent == name and len(way) > 1 and name not in told:
+                    told |= {*way}
+                    message = f"conditions form a cycle: {' -> '.join((*way, name))}"
+                    yield Breach(("space", name, "when"), message)
+                elif parent in known and parent not in seen:
+                    seen.add(parent)
+                    ways.append((*way, parent))
+
+
+# What is searched.
+
+
+def _subject(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    if {"model", "objective"} & {*broken}:
+        return
+    if file.model and file.objective:
+        yield Breach(("objective",), "model and objective exclude each other", "remove one of them")
+    elif file.objective:
+        for key in ("validation", "metrics"):
+            if key in file.model_fields_set:
+                hint = "a function scores itself, and logs with trial.log_metric"
+                yield Breach((key,), f"{key} has no meaning for an objective", hint)
+    elif not file.model:
+        hint = "model: xgboost.XGBClassifier, or objective: module:function"
+        yield Breach((), "there is neither a model nor an objective", hint)
+    elif not file.data and "data" not in broken:
+        yield Breach(("model",), "a model needs data", "data: {path: …, target: …}")
+    for key in ("model", "objective"):
+        dotted = getattr(file, key) or ""
+        if any(part.startswith("__") for part in dotted.replace(":", ".").split(".")):
+            yield Breach((key,), f"{shorten(dotted)}: names that begin with __ are not allowed")
+
+
+def _data(file: File) -> Iterator[Breach]:
+    validation, data = file.validation, file.data
+    if validation.groups is not None and validation.time is not None:
+        hint = "remove one of them"
+        yield Breach(("validation", "time"), "groups and time exclude each other", hint)
+    if data is None:
+        return
+    for key in ("groups", "time"):
+        if getattr(validation, key) == data.target:
+            yield Breach(("validation", key), f"{data.target!r} is the target")
+    for key in ("drop", "categorical"):
+        for i, column in enumerate(getattr(data, key)):
+            if column == data.target:
+                yield Breach(("data", key, i), f"{column!r} is the target")
+            elif key == "categorical" and column in data.drop:
+                yield Breach(("data", key, i), f"{column!r} is dropped too")
+
+
+# How it is judged.
+
+
+def metric(form: MetricForm) -> Metric:
+    return Metric(form.name, form.direction or infer_direction(form.name) or "maximize")
+
+
+def _metrics(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    tasks: set[Task] = {"binary", "multiclass", "regression"}
+    task = file.data.task if file.data else None
+    if task:
+        tasks = {task}
+    seen: set[str] = set()
+    entries = [("metric", i, form) for i, form in enumerate(file.metric)]
+    entries += [("metrics", i, form) for i, form in enumerate(file.metrics)]
+    judged_by_scorer = file.model is not None and not file.objective
+    for key, i, form in entries:
+        loc: Loc = (key, i)
+        direction = infer_direction(form.name)
+        if form.name in seen:
+            yield Breach(loc, f"the metric {form.name} is there twice")
+        seen.add(form.name)
+        if not judged_by_scorer:
+            if direction is None and form.direction is None and not {"model", "objective"} & {*broken}:
+                hint = f"{{name: {form.name}, direction: maximize}}, or minimize"
+                yield Breach(loc, f"the metric {form.name} needs a direction", hint)
+        elif direction is None:
+            hint = did_you_mean(form.name, known_metrics())
+            yield Breach(loc, f"the metric {form.name} is not known", hint)
+        elif form.direction not in (None, direction):
+            yield Breach((*loc, "direction"), f"{form.name} is to {direction}", "leave the direction out")
+        elif not tasks & {*metric(form).tasks}:
+            fits = ", ".join(metric(form).tasks)
+            yield Breach(loc, f"the metric {form.name} is for {fits}, not for {' or '.join(sorted(tasks))}")
+        else:
+            tasks &= {*metric(form).tasks}
+
+
+# How it is searched.
+
+
+def _search(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    search = file.search
+    known = SAMPLERS[search.engine]
+    name = search.sampler.name if search.sampler else (known[0] if known else None)
+    if search.sampler and name not in known:
+        hint = did_you_mean(str(name), known) if known else "this engine has one way to search: leave it out"
+        yield Breach(("search", "sampler"), f"{search.engine} has no sampler {name!r}", hint)
+    pruner = search.pruner.name if search.pruner else "none"
+    if pruner not in PRUNERS:
+        yield Breach(("search", "pruner"), f"there is no pruner {pruner!r}", did_you_mean(pruner, PRUNERS))
+    if len(file.metric) > 1 and "metric" not in broken:
+        if search.engine != "optuna":
+            yield Breach(("search", "engine"), "several metrics need the engine optuna")
+        elif name in known and name not in MULTI_OBJECTIVE:
+            hint = f"one of: {', '.join(MULTI_OBJECTIVE)}"
+            yield Breach(("search", "sampler"), f"the sampler {name} takes one metric only", hint)
+        if pruner != "none":
+            yield Breach(("search", "pruner"), "several metrics cannot be pruned", "pruner: none")
+    if name in ("grid", "brute_force"):
+        for parameter in parameters(file).values():
+            if isinstance(parameter, Float) and parameter.step is None and parameter.low != parameter.high:
+                hint = "give it a step, or make it a choice"
+                yield Breach(("space", parameter.name), f"the sampler {name} needs a finite space", hint)
+
+
+def search(file: File) -> Search:
+    """With the engine's own sampler filled in, and no pruner where it says `none`."""
+    known = SAMPLERS[file.search.engine]
+    sampler = file.search.sampler or (Named(known[0]) if known else None)
+    pruner = file.search.pruner
+    return replace(file.search, sampler=sampler, pruner=pruner if pruner and pruner.name != "none" else None)
