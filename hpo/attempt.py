@@ -38,9 +38,16 @@ class Attempt:
     """
 
     def __init__(
-        self, trial: Trial, *, seed: int = 0, threads: int = 1, keep: Keep | None = None, folder: Path | None = None
+        self,
+        trial: Trial,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        keep: Keep | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.number = trial.number
+        self.attempt = trial.attempt
         self.params: Params = dict(trial.params)
         self.threads = threads
         self.seed = seed
@@ -126,19 +133,21 @@ def run_attempt(
     try:
         values = _values(evaluate(attempt), metrics)
     except MemoryError as error:
-        failure = Failure("memory", f"out of memory: {error}" if str(error) else "out of memory", _trace(error))
+        failure = Failure(
+            "memory", f"out of memory: {error}" if str(error) else "out of memory", _trace(error)
+        )
     except Exception as error:
-        if isinstance(error, Pruned) or type(error).__name__ == "TrialPruned":   # Optuna's, from moved code
+        if isinstance(error, Pruned) or type(error).__name__ == "TrialPruned":  # Optuna's, from moved code
             pruned = True
         elif isinstance(error, _NotFiniteError):
             failure = Failure("not finite", str(error))
-        elif "bad_alloc" in str(error):     # how XGBoost and other C++ libraries say MemoryError
+        elif "bad_alloc" in str(error):  # how XGBoost and other C++ libraries say MemoryError
             failure = Failure("memory", f"out of memory: {error}", _trace(error))
         else:
             failure = Failure("exception", f"{type(error).__name__}: {error}"[:2000], _trace(error))
     except SystemExit as error:
         failure = Failure("exit", f"the objective called sys.exit({error.code!r})", _trace(error))
-    finished = wall + (clock() - begun)
+    finished = wall + max(0.0, clock() - begun)
     done = replace(attempt.close(trial), started=wall, values=values, pruned=pruned, finished=finished)
     return done.failed(failure, finished) if failure else done
 
@@ -158,7 +167,9 @@ def _values(outcome: Outcome, metrics: Sequence[Metric]) -> tuple[float, ...]:
     else:
         found = outcome
     if len(found) != len(names):
-        raise _NotFiniteError(f"the objective returned {len(found)} values for {len(names)} metrics ({', '.join(names)})")
+        raise _NotFiniteError(
+            f"the objective returned {len(found)} values for {len(names)} metrics ({', '.join(names)})"
+        )
     values = []
     for name, value in zip(names, found, strict=True):
         try:

@@ -43,7 +43,9 @@ class Journal:
         """Open an existing journal; `durable=False` for a writer whose rows can be found again (`runs`)."""
         self.path = path
         with self._loud():
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None
+            )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -60,7 +62,9 @@ class Journal:
             db = sqlite3.connect(new)
             with db:
                 db.executescript(_SCHEMA)
-                db.executemany("INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()])
+                db.executemany(
+                    "INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()]
+                )
                 db.execute(f"PRAGMA user_version={VERSION}")
             db.close()
             new.rename(path)
@@ -142,7 +146,9 @@ class Journal:
 
     def _decode(self, body: str, crc: int) -> Trial:
         if zlib.crc32(body.encode()) != crc:
-            raise JournalError(f"{self.path} is damaged: a trial's checksum does not match; nothing was changed")
+            raise JournalError(
+                f"{self.path} is damaged: a trial's checksum does not match; nothing was changed"
+            )
         return Trial.from_json(json.loads(body))
 
     @contextmanager

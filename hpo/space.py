@@ -152,6 +152,21 @@ class Space:
             for parent, values in parameter.when.items()
         )
 
+    @cached_property
+    def unreachable(self) -> tuple[str, ...]:
+        """Parameters that no choice of their parents can switch on: conditions along the way contradict."""
+        needs: dict[str, dict[str, set[Value]] | None] = {}
+        for parameter in self.walk:
+            need: dict[str, set[Value]] = {}
+            possible = True
+            for parent, values in parameter.when.items():
+                inherited = needs[parent]
+                possible = possible and inherited is not None
+                for name, allowed in [(parent, set(values)), *(inherited or {}).items()]:
+                    need[name] = need.get(name, allowed) & allowed
+            needs[parameter.name] = need if possible and all(need.values()) else None
+        return tuple(name for name in self.names if needs[name] is None)
+
     def sample(self, suggest: Callable[[Parameter], Value]) -> dict[str, Value]:
         """Ask `suggest` for each active parameter, parents first; the parameters in the file's order."""
         params: dict[str, Value] = {}

@@ -149,7 +149,9 @@ class Sweep:
 def describe(parameter: Any) -> dict[str, Any]:
     """A parameter as the YAML file writes it: {"float": [low, high], "log": true}."""
     kind = type(parameter).__name__.lower()
-    shape: dict[str, Any] = {kind: list(parameter.values) if kind == "choice" else [parameter.low, parameter.high]}
+    shape: dict[str, Any] = {
+        kind: list(parameter.values) if kind == "choice" else [parameter.low, parameter.high]
+    }
     if kind != "choice":
         if parameter.log:
             shape["log"] = True

@@ -99,7 +99,10 @@ class Trial:
             row["reports"] = [(r.step, r.value, r.fold) for r in self.reports]
         if self.failure:
             row["failure"] = [
-                self.failure.cause, self.failure.message, self.failure.traceback, self.failure.transient,
+                self.failure.cause,
+                self.failure.message,
+                self.failure.traceback,
+                self.failure.transient,
             ]
         return row
 
@@ -123,4 +126,5 @@ class Trial:
         )
 
     def failed(self, failure: Failure, finished: float) -> Trial:
+        finished = max(finished, self.started or finished)
         return replace(self, failure=failure, values=None, pruned=False, finished=finished)

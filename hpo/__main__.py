@@ -1,0 +1,22 @@
+"""`hpo <verb>`, the same as `python -m hpo.<verb>`: one door to all commands, importing only the one that is called."""
+
+from __future__ import annotations
+
+from hpo.command import lazy_group
+
+VERBS = {
+    "search": ("hpo.search:command", "Search, track every trial, promote the best model."),
+    "plan": ("hpo.plan:command", "Check everything and estimate what the sweep will cost."),
+    "status": ("hpo.status:command", "Show how sweeps stand."),
+    "sync": ("hpo.sync:command", "Publish to MLflow what is not there yet."),
+    "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
+}
+main = lazy_group(
+    VERBS,
+    name="hpo",
+    help="Hyperparameter optimization for people who answer for their models.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+if __name__ == "__main__":
+    main(prog_name="hpo")

@@ -1,0 +1,154 @@
+"""What a person sees while a sweep runs: a live board on a terminal, one plain line a trial anywhere else.
+
+Made by the `search` command, called by the loop after every step with the sweep's `Progress`; it decides by itself how
+often to draw. Nothing depends on it: without a display the sweep is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpo.metric import Metric
+from hpo.progress import Progress
+from hpo.trial import Params, Trial
+
+_COLORS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+
+
+class Display(Protocol):
+    def __call__(self, progress: Progress) -> None: ...
+    def __enter__(self) -> Display: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def display(console: Console) -> Display:
+    return Board(console) if console.is_terminal else Lines(console)
+
+
+class Lines:
+    """For logs and pipes: a line when something happened, none when nothing did."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen: set[int] = set()
+        self._note = ""
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def __call__(self, progress: Progress) -> None:
+        if not self._seen and not self._note:  # what a resumed sweep already had is not news
+            self._seen = {trial.number for trial in progress.last}
+        if progress.note != self._note and progress.stage == "searching":
+            self._print(f"sweep {progress.note}")
+        self._note = progress.note
+        for trial in progress.trials.values():
+            if trial.finished is not None and trial.number not in self._seen:
+                self._seen.add(trial.number)
+                self._print(_line(trial, progress))
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+class Board:
+    """For a terminal: counts, the best so far, time left and the last few trials, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._console = console
+        self._drawn = 0.0
+
+    def __enter__(self) -> Board:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn < 0.1:
+            return
+        self._live.update(board(progress, self._console.width), refresh=True)
+        self._drawn = time.monotonic()
+
+
+def board(progress: Progress, width: int) -> RenderableType:
+    """The whole picture, at most a dozen rows, cut to the width of the terminal."""
+    sweep, counts = progress.sweep, progress.counts
+    done, total = sum(counts.values()) - counts["running"], sweep.search.trials
+    head = Text(f"{sweep.name}", style="bold").append(f"  {progress.note}", style="dim")
+    bar = Table.grid(padding=(0, 1))
+    states = Text(f"{done}/{total}", style="bold")
+    for state in ("running", "pruned", "failed"):
+        if counts[state]:
+            states.append(f" · {counts[state]} {state}", style=_COLORS[state])
+    left = progress.seconds_left
+    states.append(
+        f" · {duration(progress.seconds)}" + (f", about {duration(left)} left" if left else ""), style="dim"
+    )
+    bar.add_row(ProgressBar(total=total, completed=done, width=max(8, min(40, width - 44))), states)
+    rows: list[RenderableType] = [head, bar]
+    if progress.stage == "stopping":
+        rows.append(Text("stopping: running trials may finish; Ctrl-C again stops now", style="yellow"))
+    if progress.best:
+        best = Text("best ", style="bold").append(_values(progress.best, sweep.metrics), style="bold green")
+        rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))
+    for trial in progress.last[:5]:
+        row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
+        what = trial.failure.message if trial.failure else _values(trial, sweep.metrics)
+        row.append(f"{what}  ").append(f"{duration(trial.seconds)}  {say(trial.params)}", style="dim")
+        rows.append(row)
+    for row in rows:
+        if isinstance(row, Text):
+            row.no_wrap, row.overflow = True, "ellipsis"
+    return Group(*rows)
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 m 20 s, 2 h 05 m."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes_left:02} m" if hours else f"{minutes} m {rest:02} s" if minutes else f"{rest} s"
+    )
+
+
+def say(params: Params) -> str:
+    """Parameters in one line, numbers short enough to compare."""
+    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+
+
+def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
+    if trial.values is None:
+        last = trial.reports[-1].value if trial.reports else None
+        return "–" if last is None else f"at {last:.5g}"
+    return "  ".join(
+        f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True)
+    )
+
+
+def _line(trial: Trial, progress: Progress) -> str:
+    what = trial.failure.message.splitlines()[0] if trial.failure else _values(trial, progress.sweep.metrics)
+    best = progress.best
+    tail = f"  best {best.values[0]:.5g} (trial {best.number})" if best and best.values else ""
+    total = progress.sweep.search.trials
+    done = len(progress.trials) - progress.counts["running"]
+    head = f"{done:>{len(str(total))}}/{total}  trial {trial.number:<{len(str(total))}}"
+    return f"{head}  {trial.state:<8}  {what}  {duration(trial.seconds)}{tail}"

@@ -1,0 +1,230 @@
+"""The executor for one machine: a process per slot, kept warm, watched, replaced when lost.
+
+Built by `hpo.executors.build`, driven by the loop. All waiting happens in one place, on all pipes at once; time is
+the monotonic clock's. What ended a worker is told apart (exception, time-out, out of memory, signal, exit), because
+only a loss that the parameters cannot have caused is worth another attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection as mp
+from pathlib import Path
+
+from hpo.errors import InputError
+from hpo.executors.port import KeepTrial
+from hpo.executors.worker import Broken, Job, Lost, Message, Ready, keep_log, pack, trial_folder
+from hpo.trial import Failure, Report, Trial
+
+KILL_AFTER = 5.0  # seconds between the polite and the final signal
+_BY_OTHERS = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT",
+)  # fmt: skip
+
+
+class Local:
+    """`deadline` in seconds per trial, counted from the moment its worker takes it up."""
+
+    def __init__(self, job: Job, workers: int, deadline: float | None = None) -> None:
+        self._deadline = deadline
+        logs = job.folder / "workers"
+        logs.mkdir(parents=True, exist_ok=True)
+        packed = pack(job)
+        self._slots = [_Slot(job, packed, logs / f"{n}.log") for n in range(workers)]
+
+    @property
+    def free(self) -> int:
+        return sum(slot.trial is None for slot in self._slots)
+
+    @property
+    def busy(self) -> int:
+        return sum(slot.trial is not None for slot in self._slots)
+
+    def submit(self, trial: Trial) -> None:
+        # A ready worker before one that still imports its engine.
+        slot = min((s for s in self._slots if s.trial is None), key=lambda s: not s.ready)
+        slot.submit(trial)
+
+    def wait(self, keep: KeepTrial | None = None, timeout: float | None = None) -> Sequence[Trial]:
+        until = None if timeout is None else time.monotonic() + timeout
+        finished: list[Trial] = []
+        while self.busy and not finished:
+            left = self._seconds_left(until)
+            ready = mp.wait([slot.connection for slot in self._slots], left)
+            for slot in self._slots:
+                if slot.connection in ready:
+                    finished += self._receive(slot, keep)
+                slot.enforce(self._deadline)
+            if not finished and until is not None and time.monotonic() >= until:
+                break
+        return finished
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.kill()
+
+    def _receive(self, slot: _Slot, keep: KeepTrial | None) -> Iterator[Trial]:
+        match slot.receive():
+            case Broken(problems):
+                raise InputError(*problems)
+            case Report() as report if slot.trial is not None:
+                slot.answer(keep is None or keep(slot.trial.number, report))
+            case Lost(failure):
+                if slot.trial is not None:
+                    yield slot.trial.failed(failure, time.time())
+                slot.replace()
+            case Trial() as trial:
+                slot.trial = None
+                if trial.failure is not None and trial.failure.cause == "memory":
+                    slot.replace()  # what is left of a process that ran out of memory is suspect
+                yield trial
+            case _:
+                pass
+
+    def _seconds_left(self, until: float | None) -> float | None:
+        moments = [slot.alarm(self._deadline) for slot in self._slots]
+        moments.append(until)
+        known = [moment for moment in moments if moment is not None]
+        return max(0.0, min(known) - time.monotonic()) if known else None
+
+
+class _Slot:
+    """One worker process and the trial it holds. `since` is when that trial was taken up, once it was."""
+
+    def __init__(self, job: Job, packed: bytes, log: Path) -> None:
+        self._job = job
+        self._packed = packed
+        self._log = log
+        self._stillborn = 0
+        self.trial: Trial | None = None
+        self._spawn()
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        variables = dict.fromkeys(_THREAD_VARIABLES, str(self._job.threads))
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self._log.write_bytes(b"")
+        # A group of its own: Ctrl-C in the terminal is for the driver, which decides what becomes of the trials.
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-u",
+                "-c",
+                f"from hpo.executors.worker import main; main({theirs.fileno()}, {os.getpid()})",
+            ],
+            env={**os.environ, **variables, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            process_group=0,
+        )
+        theirs.close()
+        self.connection = mp.Connection(ours.detach())
+        self.ready = False
+        self._since: float | None = None
+        self._terminated: float | None = None
+        self._overrun: Failure | None = None
+        self._ooms = _oom_kills()
+        with contextlib.suppress(OSError):  # a worker that is dead already is found by `receive`
+            self.connection.send(self._log)
+            self.connection.send_bytes(self._packed)
+
+    def submit(self, trial: Trial) -> None:
+        self.trial = trial
+        if self.ready:
+            self._since = time.monotonic()
+        with contextlib.suppress(OSError):
+            self.connection.send(trial)
+
+    def answer(self, keep: bool) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send(keep)
+
+    def receive(self) -> Message:
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, OSError):
+            return self._autopsy()
+        if isinstance(message, Ready):
+            self.ready, self._stillborn = True, 0
+            self._since = time.monotonic()
+        return message
+
+    def alarm(self, deadline: float | None) -> float | None:
+        """The next monotonic moment at which `enforce` has something to do."""
+        if self._terminated is not None:
+            return self._terminated + KILL_AFTER
+        if deadline is None or self.trial is None or self._since is None:
+            return None
+        return self._since + deadline
+
+    def enforce(self, deadline: float | None) -> None:
+        """TERM a trial that is over its deadline, KILL it when that did not help."""
+        moment = self.alarm(deadline)
+        if moment is None or time.monotonic() < moment:
+            return
+        if self._terminated is None:
+            self._terminated = time.monotonic()
+            self._process.terminate()
+            self._overrun = Failure("timeout", f"no result after {deadline:g} s (limits.trial_timeout)")
+        else:
+            self._process.kill()
+
+    def replace(self) -> None:
+        """A new process for this slot; a worker that never gets ready is nobody's bad luck any more."""
+        if self.trial is not None:
+            keep_log(self._log, trial_folder(self._job.folder, self.trial.number))
+        if not self.ready:
+            self._stillborn += 1
+        if self._stillborn >= 3:
+            tail = self._log.read_text(errors="replace")[-2000:].strip()
+            raise InputError(f"workers die while they open the objective ({self._exit()}):\n{tail}")
+        self.kill()
+        self.trial = None
+        self._spawn()
+
+    def kill(self) -> None:
+        self.connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _autopsy(self) -> Lost:
+        """Why the pipe broke. A worker that closed it but lives on has lost its mind: it is killed."""
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._overrun is not None:
+            return Lost(self._overrun)
+        code = self._process.returncode
+        if _oom_kills() > self._ooms and code == -signal.SIGKILL:
+            return Lost(Failure("memory", "killed by the kernel: out of memory"))
+        if code >= 0:
+            return Lost(Failure("exit", f"the trial ended its process with exit code {code}"))
+        transient = -code in _BY_OTHERS
+        return Lost(Failure("signal", f"the worker was killed by {self._exit()}", transient=transient))
+
+    def _exit(self) -> str:
+        code = self._process.wait()
+        try:
+            return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        except ValueError:
+            return f"signal {-code}"
+
+
+def _oom_kills() -> int:
+    """How often the kernel's memory killer struck in our control group."""
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2]
+        events = Path(f"/sys/fs/cgroup{own}/memory.events").read_text(encoding="ascii")
+    except OSError:  # no cgroup v2 here
+        return 0
+    return int(dict(line.split() for line in events.splitlines()).get("oom_kill", 0))

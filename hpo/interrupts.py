@@ -1,0 +1,43 @@
+"""Ctrl-C, SIGTERM and SIGHUP, as the loop wants them: the first asks it to finish, the second ends it now.
+
+Used by `hpo.search` around everything that takes time. Only the main thread can own signals; in any other (a notebook's
+helper thread, a web worker) the sweep simply cannot be interrupted this way.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """The second signal. Not an Exception: no `except Exception` on the way may swallow it."""
+
+
+class Interrupts:
+    """`number` is the first signal that came, None while there is none."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.number is not None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._note) for s in SIGNALS}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise Interrupted
+        self.number = number

@@ -1,0 +1,165 @@
+"""What a sweep will do and cost, before it costs anything: `python -m hpo.plan --space xgb.yaml`.
+
+A command. It goes through the same doors as `search` (loader, data, objective, searcher), runs one real trial in a real
+worker and multiplies; so what it accepts, the search accepts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo import executors, objectives, searchers
+from hpo.command import run, verb
+from hpo.data import prepare
+from hpo.errors import InputError
+from hpo.sweep import Sweep
+from hpo.trial import Trial
+
+if TYPE_CHECKING:
+    from hpo.data import Dataset
+
+ROW_BYTES = 180  # of one parameter, metric or tag in MLflow's SQLite store, its indexes included (measured)
+RUN_BYTES = 2_500  # of a run's own rows there
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`combinations` is inf for a continuous space; seconds and bytes are estimates from one probe trial."""
+
+    name: str
+    combinations: float
+    workers: int
+    threads: int
+    data: str = ""
+    probe: Trial | None = None
+    seconds: float | None = None
+    bytes: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def plan(sweep: Sweep, folder: Path, probe: bool = True) -> Plan:
+    """Check everything the search would check; run trial 0 unless `probe` is False. Raises InputError."""
+    dataset = prepare(sweep, folder / "data") if sweep.data else None
+    objectives.check(sweep, dataset)
+    searcher = searchers.build(sweep)
+    workers, threads = executors.share(sweep)
+    found = Plan(sweep.name, sweep.space.count(), workers, threads, _describe(dataset))
+    if probe:
+        done = _probe(sweep, dataset, searcher.ask(0))
+        trials = min(sweep.search.trials, found.combinations)
+        seconds = done.seconds * math.ceil(trials / workers)
+        if sweep.search.timeout is not None:
+            seconds = min(seconds, sweep.search.timeout + done.seconds)
+        found = replace(found, probe=done, seconds=seconds, bytes=trials * _trial_bytes(done))
+    return replace(found, warnings=tuple(_warnings(sweep, found)))
+
+
+def _probe(sweep: Sweep, dataset: Dataset | None, trial: Trial) -> Trial:
+    alone = replace(sweep, search=replace(sweep.search, workers=1, threads=executors.share(sweep)[1], pruner=None))
+    with tempfile.TemporaryDirectory() as folder:
+        objective = objectives.build(sweep, dataset)
+        with closing(executors.build(alone, objective, Path(folder))) as executor:
+            executor.submit(replace(trial, started=time.time()))
+            [done] = executor.wait()
+    return done
+
+
+def _trial_bytes(trial: Trial) -> float:
+    """Journal row, and MLflow's rows: parameters, tags, metrics and curve points."""
+    points = len(trial.reports) + sum(len(folds) + 2 for folds in trial.scores.values()) + len(trial.metrics)
+    return len(json.dumps(trial.to_json())) + RUN_BYTES + ROW_BYTES * (len(trial.params) + 8 + points)
+
+
+def _warnings(sweep: Sweep, found: Plan) -> list[str]:
+    said = [
+        f"{name} can never be active: the conditions on the way to it contradict each other"
+        for name in sweep.space.unreachable
+    ]
+    if found.combinations < sweep.search.trials:
+        said.append(f"the space has only {found.combinations:.0f} combinations for {sweep.search.trials} trials")
+    if sweep.search.pruner is not None:
+        from hpo.searchers.pruning import never_fires
+
+        curve = found.probe is None or any(r.fold is not None for r in found.probe.reports)
+        points = len({r.step for r in found.probe.reports if r.fold is None}) if found.probe else None
+        folds = sweep.validation.folds if sweep.data else points or 0
+        pruner = sweep.search.pruner
+        if why := never_fires(pruner.name, pruner.options, folds, sweep.search.trials, curve):
+            said.append(f"the pruner {pruner.name} can never stop a trial: {why}")
+    if found.probe is not None and found.probe.failure is not None:
+        said.append(f"the probe trial failed: {found.probe.failure.message}\n{found.probe.failure.traceback}".rstrip())
+    return said
+
+
+def _describe(dataset: Dataset | None) -> str:
+    if dataset is None:
+        return ""
+    profile: dict[str, Any] = dataset.profile
+    return ", ".join(f"{key} {value}" for key, value in profile.items() if isinstance(value, (int, float, str)))
+
+
+@verb("plan", "python -m hpo.plan --space xgb.yaml")
+@click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
+@click.option("--no-probe", is_flag=True, help="Only check; run no trial.")
+@click.option("--json", "as_object", is_flag=True, help="Print JSON.")
+def command(space: str, overrides: tuple[str, ...], no_probe: bool, as_object: bool) -> int:
+    """Check the sweep in FILE, run one probe trial, and estimate time and disk. Nothing is tracked."""
+    from hpo.loader import load
+
+    sweep = load(space, overrides)
+    found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
+    if as_object:
+        click.echo(json.dumps(_as_json(found)))
+    else:
+        _print(found, sweep)
+    return InputError.exit_code if found.probe is not None and found.probe.failure is not None else 0
+
+
+def _as_json(found: Plan) -> dict[str, Any]:
+    probe = found.probe
+    return {
+        "name": found.name,
+        "combinations": found.combinations if math.isfinite(found.combinations) else None,
+        "workers": found.workers,
+        "threads": found.threads,
+        "probe": probe and {"seconds": probe.seconds, "params": dict(probe.params), "values": probe.values},
+        "seconds": found.seconds,
+        "bytes": found.bytes,
+        "warnings": list(found.warnings),
+    }
+
+
+def _print(found: Plan, sweep: Sweep) -> None:
+    from hpo.display import duration, say
+
+    combinations = f"{found.combinations:,.0f} combinations" if math.isfinite(found.combinations) else "continuous"
+    engine = " ".join(n for n in (sweep.search.engine, sweep.search.sampler and sweep.search.sampler.name) if n)
+    click.echo(f"{found.name}: {sweep.model or sweep.objective}, {engine}")
+    if found.data:
+        click.echo(f"  data      {found.data}")
+    click.echo(f"  space     {len(sweep.space)} parameters, {combinations}")
+    click.echo(f"  machine   {found.workers} workers x {found.threads} threads")
+    if found.probe is not None:
+        value = "failed" if found.probe.values is None else f"{sweep.metric.name} {found.probe.values[0]:.5g}"
+        click.echo(f"  probe     {duration(found.probe.seconds)}, {value}  ({say(found.probe.params)})")
+    if found.seconds is not None and found.bytes is not None:
+        click.echo(
+            f"  estimate  {sweep.search.trials} trials in about {duration(found.seconds)} of search, "
+            f"{found.bytes / 1e6:.1f} MB of journal and tracking"
+        )
+    for warning in found.warnings:
+        click.echo(click.style("warning: ", fg="yellow", bold=True) + warning)
+
+
+if __name__ == "__main__":
+    run(command)

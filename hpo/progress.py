@@ -1,0 +1,77 @@
+"""Where a sweep stands: its trials in memory, and what follows from them.
+
+Kept by the loop in `hpo.search`, shown by `hpo.display`, returned inside `hpo.result`. Everything but the trials
+themselves is derived, so that a resumed sweep stands exactly where the interrupted one stood.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from hpo.sweep import Sweep
+from hpo.trial import Trial
+
+Stage = Literal["searching", "stopping", "publishing", "done"]
+
+
+class Progress:
+    """All trials by number. `seconds` is the search time used so far, earlier sessions included."""
+
+    def __init__(self, sweep: Sweep, trials: Iterable[Trial] = (), seconds: float = 0.0) -> None:
+        self.sweep = sweep
+        self.seconds = seconds
+        self.stage: Stage = "searching"
+        self.note = ""
+        self.trials: dict[int, Trial] = {}
+        self.best: Trial | None = None
+        self.failures_in_a_row = 0
+        self.add(*trials)
+
+    def add(self, *trials: Trial) -> None:
+        """Take in what became of some trials, in the order in which it happened."""
+        for trial in trials:
+            self.trials[trial.number] = trial
+            if trial.state == "failed":
+                self.failures_in_a_row += 1
+            elif trial.state != "running":
+                self.failures_in_a_row = 0
+            if self._is_best(trial):
+                self.best = trial
+
+    def _is_best(self, trial: Trial) -> bool:
+        if trial.state != "complete" or trial.values is None:
+            return False
+        if self.best is None or self.best.values is None:
+            return True
+        ours, theirs = trial.values[0], self.best.values[0]
+        if ours == theirs:  # the first of equals, in whatever order parallel trials come back
+            return trial.number < self.best.number
+        return self.sweep.metric.better(ours, theirs)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(trial.state for trial in self.trials.values())
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """Trials that were running when an earlier driver went away."""
+        return [trial for trial in self.trials.values() if trial.state == "running"]
+
+    @property
+    def last(self) -> list[Trial]:
+        """The finished trials, the latest first."""
+        done = [trial for trial in self.trials.values() if trial.finished is not None]
+        return sorted(done, key=lambda trial: trial.finished or 0.0, reverse=True)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the pace so far, cut off by the time budget; None before the first result."""
+        limits = []
+        done = len(self.trials) - self.counts["running"]
+        if done:
+            limits.append(self.seconds / done * (self.sweep.search.trials - done))
+        if self.sweep.search.timeout is not None:
+            limits.append(self.sweep.search.timeout - self.seconds)
+        return max(0.0, min(limits)) if limits else None

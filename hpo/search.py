@@ -1,0 +1,263 @@
+"""The main job: search, with every trial in the journal and, through it, in MLflow; then promote the best model.
+
+`run` is the whole story and `_loop` its heart; all parts meet here and nowhere else. The driver owns every decision and
+every write; workers turn trials into trials, the publisher copies the journal into MLflow beside us, and a searcher is
+rebuilt by telling it the journal's trials again. So this process may be killed at any line.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from hpo import executors, objectives, searchers
+from hpo.command import run as main
+from hpo.command import verb
+from hpo.data import prepare
+from hpo.errors import NoModelError
+from hpo.executors import Executor
+from hpo.interrupts import Interrupted, Interrupts
+from hpo.journal import Journal
+from hpo.progress import Progress
+from hpo.provenance import provenance
+from hpo.publisher import Publisher
+from hpo.result import Result, State
+from hpo.resume import claim
+from hpo.searchers import Searcher, SpaceExhausted
+from hpo.sweep import Sweep
+from hpo.tracking import default_uri
+from hpo.trial import Trial
+
+GRACE = 10.0  # seconds that running trials get after the first Ctrl-C
+TICK = 0.5  # seconds after which a waiting driver looks at clock, signals and display
+
+Show = Callable[[Progress], None]
+
+
+def run(
+    sweep: Sweep,
+    *,
+    folder: Path | str = ".hpo",
+    tracking: str | None = "default",
+    executor: executors.Kind = "local",
+    fresh: bool = False,
+    resume: str | None = None,
+    show: Show = lambda progress: None,
+) -> Result:
+    """Search until the budget is spent; continue the unfinished sweep of this name if there is one.
+
+    `tracking` is an MLflow URI, "default" (`MLFLOW_TRACKING_URI`, else SQLite in the working folder) or None.
+    Raises InputError, HeldError or JournalError; a failing trial, an absent server or Ctrl-C raise nothing.
+    """
+    folder = Path(folder).absolute()
+    uri = default_uri() if tracking == "default" else tracking
+    dataset = prepare(sweep, folder / "data") if sweep.data else None
+    objective = objectives.build(sweep, dataset)
+    claimed = claim(sweep, folder, fresh=fresh, resume=resume)
+    with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
+        journal.record(
+            state="running",
+            tracking_uri=uri,
+            document=dict(sweep.document),  # of this session: its budget may differ from the last one's
+            trials=sweep.search.trials,
+            promotion=None,
+            provenance=provenance(),
+            dataset=dataset and dataset.to_json(),
+            promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model
+        )
+        publisher = Publisher(journal, folder / claimed.id) if uri is not None else None
+        progress = Progress(sweep, journal.trials(), seconds=journal.fact("seconds", 0.0))
+        progress.note = claimed.id + (f", resumed after {len(progress.last)} trials" if claimed.resumed else "")
+        state: State = "interrupted"
+        try:
+            with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
+                searcher = searchers.build(sweep)
+                for trial in progress.trials.values():
+                    searcher.tell(trial)
+                _loop(journal, searcher, slots, progress, interrupts, show)
+            state = "interrupted" if interrupts else "finished"
+        except Interrupted:
+            pass
+        finally:
+            journal.record(state=state, seconds=progress.seconds, best=progress.best and progress.best.number)
+        unpublished = _publish(publisher, progress, interrupts, show) if publisher else None
+        return Result(
+            id=claimed.id,
+            state=state,
+            metrics=sweep.metrics,
+            all_trials=tuple(progress.trials.values()),
+            best=progress.best,
+            journal=journal.path,
+            seconds=progress.seconds,
+            resumed=claimed.resumed,
+            tracking_uri=uri,
+            promotion=journal.fact("promotion"),
+            unpublished=unpublished,
+            signal=interrupts.number,
+        )
+
+
+def _loop(
+    journal: Journal,
+    searcher: Searcher,
+    executor: Executor,
+    progress: Progress,
+    interrupts: Interrupts,
+    show: Show,
+) -> None:
+    """Ask, record, run, record, tell. Results and the starts that follow from them share one commit."""
+    due = _Due(progress, interrupts)
+    unfinished = progress.unfinished
+    finished: list[Trial] = []
+    keep = searcher.keep if progress.sweep.search.pruner else None
+    while True:
+        started: list[Trial] = []
+        try:
+            for trial in finished:
+                searcher.tell(trial)
+            while executor.free > len(started) and not interrupts and (unfinished or due(len(started))):
+                trial = unfinished.pop(0) if unfinished else searcher.ask(len(progress.trials) + len(started))
+                started.append(replace(trial, started=time.time()))
+        except SpaceExhausted:
+            due.exhausted = True
+        finally:
+            # Whatever became of the searcher: a result that is here is kept, a start is known before it happens.
+            progress.seconds = due.seconds
+            if finished or started:
+                journal.record(*finished, *started, seconds=progress.seconds)
+        progress.add(*finished, *started)
+        for trial in started:
+            executor.submit(trial)
+        show(progress)
+        if not executor.busy or due.grace_is_over:
+            return
+        finished = []
+        for trial in executor.wait(keep, timeout=TICK):
+            if _worth_another_attempt(trial, progress.sweep):
+                unfinished.append(trial.again())
+            else:
+                finished.append(trial)
+
+
+class _Due:
+    """Whether another trial may start: the budget, the clock, failures in a row, and the user's patience."""
+
+    def __init__(self, progress: Progress, interrupts: Interrupts) -> None:
+        self.exhausted = False
+        self._progress = progress
+        self._interrupts = interrupts
+        self._before = progress.seconds
+        self._begun = time.monotonic()
+        self._interrupted: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._begun
+
+    def __call__(self, starting: int) -> bool:
+        search, limits = self._progress.sweep.search, self._progress.sweep.limits
+        if len(self._progress.trials) + starting >= search.trials or self.exhausted:
+            return False
+        if search.timeout is not None and self.seconds >= search.timeout:
+            return False
+        return self._progress.failures_in_a_row < limits.failures
+
+    @property
+    def grace_is_over(self) -> bool:
+        if self._interrupts and self._interrupted is None:
+            self._interrupted = time.monotonic()
+            self._progress.stage = "stopping"
+        return self._interrupted is not None and time.monotonic() > self._interrupted + GRACE
+
+
+def _worth_another_attempt(trial: Trial, sweep: Sweep) -> bool:
+    return trial.failure is not None and trial.failure.transient and trial.attempt <= sweep.limits.retries
+
+
+def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, show: Show) -> str | None:
+    """Wait for MLflow, showing how far it is; a user who interrupted the search waits no longer than GRACE."""
+    patience = time.monotonic() + GRACE if interrupts else None
+
+    def tick(left: int) -> None:
+        progress.stage, progress.note = (
+            "publishing",
+            f"{left} trials to publish" if left else "finishing in MLflow",
+        )
+        show(progress)
+
+    def enough() -> bool:
+        return bool(interrupts) if patience is None else time.monotonic() > patience
+
+    try:
+        return publisher.wait(tick, enough)
+    except Interrupted:
+        return "interrupted"
+
+
+@verb("search", "python -m hpo.search --space xgb.yaml --trials 50 --timeout 10m")
+@click.option(
+    "--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/."
+)
+@click.option("--trials", metavar="N", help="Stop after this many trials.")
+@click.option("--timeout", metavar="TIME", help="Start no trial after this long: 90s, 10m, 1h30m.")
+@click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
+@click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
+@click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
+@click.option(
+    "--pruner", metavar="NAME", help="median, percentile, halving, hyperband, wilcoxon, patience or none."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override any key: --set validation.folds=3.",
+)
+@click.option(
+    "--tracking-uri",
+    default="default",
+    metavar="URI",
+    help="MLflow's address, or none; default mlflow.db here.",
+)
+@click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
+@click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")
+@click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, or last).")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
+def command(
+    space: str, overrides: tuple[str, ...], tracking_uri: str, no_promote: bool, fresh: bool, resume: str | None,
+    as_object: bool, **budget: str | None,
+) -> int:  # fmt: skip
+    """Search the space in FILE, track every trial in MLflow, promote the best model.
+
+    The same command again continues an unfinished sweep. Exit codes: 0 done, 2 something in the input is wrong,
+    3 no trial gave a usable model, 4 another process runs this sweep, 130 interrupted (resumable).
+    """
+    from rich.console import Console
+
+    from hpo.display import display
+    from hpo.loader import load
+    from hpo.summary import as_json, summarize
+
+    given = [f"search.{key}={value}" for key, value in budget.items() if value is not None]
+    sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides])
+    tracking = None if tracking_uri == "none" else tracking_uri
+    console = Console(quiet=as_object)
+    with display(console) as show:
+        result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, show=show)
+    if as_object:
+        click.echo(json.dumps(as_json(result)))
+    else:
+        summarize(result, console)
+    if result.signal is not None:
+        return 128 + result.signal
+    return 0 if result.best is not None else NoModelError.exit_code
+
+
+if __name__ == "__main__":
+    main(command)

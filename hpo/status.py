@@ -1,0 +1,129 @@
+"""How sweeps stand: `python -m hpo.status [SWEEP]`, from their journals alone, also while they run.
+
+A command for people and, with --json, for scripts. It reads and never writes; whether a sweep runs is asked of its
+lease, not of a file that a killed driver could not correct.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo.command import run, verb
+from hpo.journal import Journal
+from hpo.lease import holder
+from hpo.metric import Metric
+from hpo.resume import find, journals
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@verb("status", "python -m hpo.status last")
+@click.argument("sweep", required=False)
+@click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
+@click.option("--json", "as_object", is_flag=True, help="Print JSON.")
+def command(sweep: str | None, folder: str, as_object: bool) -> None:
+    """Show all sweeps in this folder, or one of them (an id, its beginning, or last) in detail."""
+    home = Path(folder)
+    if sweep is not None:
+        facts = status(find(home, sweep))
+        click.echo(json.dumps(facts, indent=2) if as_object else _detail(facts))
+        return
+    found = [status(path) for path in journals(home)]
+    if as_object:
+        click.echo(json.dumps(found, indent=2))
+    elif found:
+        from rich.console import Console
+
+        Console().print(_overview(found))
+    else:
+        click.echo(f"no sweeps under {home}; start one: python -m hpo.search --space xgb.yaml")
+
+
+def status(path: Path) -> dict[str, Any]:
+    """What a journal says about its sweep. `state`: running, interrupted or finished."""
+    with closing(Journal(path)) as journal:
+        facts, trials, unpublished = journal.facts(), journal.trials(), journal.count_unpublished()
+    driver = holder(path.with_suffix(".lock"))
+    state = facts["state"] if facts["state"] == "finished" else "running" if driver is not None else "interrupted"
+    counts = {name: sum(t.state == name for t in trials) for name in ("complete", "pruned", "failed", "running")}
+    metric = Metric(*facts["metrics"][0])
+    done = [trial for trial in trials if trial.state == "complete" and trial.values]
+    best = max(done, key=lambda t: (metric.sign * t.values[0] if t.values else 0.0, -t.number), default=None)
+    failures: dict[str, int] = {}
+    for trial in trials:
+        if trial.failure is not None:
+            what = f"{trial.failure.cause}: {trial.failure.message.splitlines()[0]}"
+            failures[what] = failures.get(what, 0) + 1
+    return {
+        "sweep": facts["id"],
+        "name": facts["name"],
+        "state": state,
+        "driver": driver,
+        "created": facts["created"],
+        "seconds": facts.get("seconds", 0.0),
+        "trials": counts,
+        "budget": facts.get("trials"),
+        "best": best and {"number": best.number, metric.name: best.values and best.values[0], "params": best.params},
+        "failures": failures,
+        "promotion": facts.get("promotion"),
+        "tracking_uri": facts.get("tracking_uri"),
+        "unpublished": unpublished if facts.get("tracking_uri") else 0,
+        "refused": facts.get("refused") or {},
+        "journal": str(path),
+    }
+
+
+def _overview(found: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("sweep", "state", "trials", "failed", "best", "promoted", "unpublished"):
+        table.add_column(column, no_wrap=column == "sweep", justify="left" if column in ("sweep", "state") else "right")
+    for facts in found:
+        counts, best, promotion = facts["trials"], facts["best"], facts["promotion"] or {}
+        value = next((f"{v:.5g}" for k, v in best.items() if k not in ("number", "params")), "") if best else ""
+        table.add_row(
+            facts["sweep"],
+            facts["state"],
+            f"{sum(counts.values()) - counts['running']}/{facts['budget']}",
+            str(counts["failed"] or ""),
+            value,
+            f"v{promotion['version']}" if promotion.get("promoted") else "",
+            str(facts["unpublished"] or ""),
+        )
+    return table
+
+
+def _detail(facts: dict[str, Any]) -> str:
+    counts, best = facts["trials"], facts["best"]
+    created = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["created"]))
+    lines = [f"{facts['sweep']}: {facts['state']}, begun {created}, {facts['seconds']:.0f} s of search"]
+    if driver := facts["driver"]:
+        lines.append(f"  driver       process {driver.get('pid')} on {driver.get('host')}")
+    said = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none yet"
+    lines.append(f"  trials       {said}, of {facts['budget']}")
+    lines += [f"  failed       {n} x {what}" for what, n in facts["failures"].items()]
+    if best:
+        value = next(f"{k} {v:.6g}" for k, v in best.items() if k not in ("number", "params"))
+        lines.append(f"  best         trial {best['number']}, {value}")
+        lines += [f"    {name} = {value}" for name, value in best["params"].items()]
+    if promotion := facts["promotion"]:
+        what = promotion.get("error") or "; ".join(promotion.get("reasons", ()))
+        lines.append(f"  promotion    {'promoted' if promotion.get('promoted') else 'not promoted'}: {what}")
+    lines += [f"  refused      trial {number} by the server: {why}" for number, why in facts["refused"].items()]
+    if facts["unpublished"]:
+        lines.append(f"  unpublished  {facts['unpublished']}; deliver: python -m hpo.sync {facts['sweep']}")
+    if facts["state"] == "interrupted":
+        lines.append(f"  resume       the same search command, or --resume {facts['sweep']}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(command)

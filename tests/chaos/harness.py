@@ -1,0 +1,103 @@
+"""Killing real sweeps: start one, watch its journal, and strike when so many trials are in it.
+
+Used by the chaos tests. Progress decides when, never the clock, so that a slow machine tests the same thing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from hpo.journal import Journal
+from hpo.lease import holder
+from hpo.trial import Trial
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 180.0  # seconds before a sweep that makes no progress counts as hung
+
+
+class Driver:
+    """`python -m hpo.search …` as a user starts it, in a process group of its own, in `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        path = os.pathsep.join([str(ROOT), str(folder)])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hpo.search", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": "", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, code: int = 0) -> str:
+        """Wait for the end; what it printed. The exit code must be as said."""
+        out, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == code, out
+        return out
+
+    def kill_at(self, trials: int, number: int = signal.SIGKILL) -> bool:
+        """Signal the whole process group once so many trials are finished; False if it ended before that."""
+        until = time.monotonic() + PATIENCE
+        while finished(self.folder) < trials:
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < until, "no progress"
+            time.sleep(0.005)
+        self.signal(number)
+        return True
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def reap(self) -> str:
+        out, _ = self.process.communicate(timeout=PATIENCE)
+        return out
+
+
+def the_journal(folder: Path) -> Path | None:
+    found = sorted((folder / ".hpo").glob("*.journal"))
+    assert len(found) <= 1, f"one sweep, one journal: {found}"
+    return found[0] if found else None
+
+
+def finished(folder: Path) -> int:
+    path = the_journal(folder)
+    if path is None:
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
+        return int(db.execute("SELECT count(*) FROM trials WHERE state != 'running'").fetchone()[0])
+
+
+def trials(folder: Path) -> list[Trial]:
+    path = the_journal(folder)
+    assert path is not None
+    with closing(Journal(path)) as journal:
+        return journal.trials()
+
+
+def wait_for_publisher(folder: Path) -> None:
+    """Until no process publishes this sweep any more."""
+    path = the_journal(folder)
+    assert path is not None
+    until = time.monotonic() + PATIENCE
+    while holder(path.with_suffix(".sync")) is not None:
+        assert time.monotonic() < until, "the publisher does not come to an end"
+        time.sleep(0.05)
+
+
+def same(left: Sequence[Trial], right: Sequence[Trial]) -> bool:
+    """The same trials in everything but time."""
+    return [(t.number, t.params, t.values, t.state) for t in left] == [
+        (t.number, t.params, t.values, t.state) for t in right
+    ]
