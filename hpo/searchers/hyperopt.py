@@ -127,9 +127,9 @@ def _value(parameter: Parameter, chosen: Mapping[str, Any]) -> Value:
     return axis.decode(axis.low if axis.fixed else chosen[parameter.name][0].item())
 
 
-# The space as Hyperopt's graph. `hp.choice` is a switch over the drawn index of one parameter, which allows
-# conditions on one choice only, and a child below one branch only. A switch over "does the parent have one of
-# these values?" allows any parent, any number of values, and several conditions one inside the other.
+# The space as Hyperopt's graph. `hp.choice` is a switch over the index of one choice, with the children below its
+# branches. A switch over "has the parent one of these values?" serves any kind of parent and any number of values,
+# and several conditions stand one inside the other.
 
 
 @dataclass(frozen=True)
@@ -144,34 +144,44 @@ class _Gate:
         return int(any(value == v for v in self.values))
 
 
-@scope.define_pure
+@scope.define_pure  # type: ignore[untyped-decorator]
 def hpo_gate(gate: _Gate, x: Any) -> int:
     return gate(x)
 
 
 def _tree(space: Space) -> dict[str, Any]:
-    """One expression per parameter that is not fixed: its draw, inside the switches of all its ancestors."""
+    """One expression per parameter that is not fixed: its draw, inside a switch for each of its ancestors.
+
+    All nest their ancestors in the same order, and each once: Hyperopt collects the trials in which a draw is
+    wanted, and would run in a circle if these depended on the draw itself.
+    """
     draws: dict[str, Any] = {}
-    gates: dict[str, dict[tuple[str, tuple[Value, ...]], Any]] = {}
+    wanted: dict[str, dict[str, tuple[Value, ...]]] = {}  # parameter -> ancestor -> the values that let it be
     tree: dict[str, Any] = {}
     for parameter in space.walk:
         axis, name = Axis(parameter), parameter.name
-        gates[name] = {}
-        for parent, values in parameter.when.items():
-            gates[name] |= gates[parent]
-            gates[name][parent, tuple(values)] = _gate(Axis(space[parent]), tuple(values), draws.get(parent))
+        wanted[name] = _ancestors(parameter, wanted)
         if axis.fixed:
             continue
         tree[name] = draws[name] = scope.hyperopt_param(name, _prior(axis))
-        for gate in reversed(gates[name].values()):
-            tree[name] = scope.switch(gate, as_apply(None), tree[name])
+        for ancestor in reversed([other.name for other in space.walk if other.name in wanted[name]]):
+            gate = _Gate(Axis(space[ancestor]), wanted[name][ancestor])
+            draw = draws.get(ancestor)
+            opens = Literal(gate(gate.axis.low)) if draw is None else scope.hpo_gate(Literal(gate), draw)
+            tree[name] = scope.switch(opens, as_apply(None), tree[name])
     return tree
 
 
-def _gate(parent: Axis, values: tuple[Value, ...], draw: Any) -> Any:
-    """A node that says whether the parent has one of the values; a constant where the parent is fixed."""
-    gate = _Gate(parent, values)
-    return Literal(gate(parent.low)) if draw is None else scope.hpo_gate(Literal(gate), draw)
+def _ancestors(
+    parameter: Parameter, wanted: Mapping[str, Mapping[str, tuple[Value, ...]]]
+) -> dict[str, tuple[Value, ...]]:
+    """What must hold for a parameter: its own conditions and those of all its parents."""
+    merged: dict[str, tuple[Value, ...]] = {}
+    for parent, values in parameter.when.items():
+        for ancestor, allowed in [*wanted[parent].items(), (parent, tuple(values))]:
+            known = merged.get(ancestor, allowed)
+            merged[ancestor] = tuple(value for value in known if value in allowed)
+    return merged
 
 
 def _prior(axis: Axis) -> Any:

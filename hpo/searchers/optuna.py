@@ -80,7 +80,7 @@ class OptunaSearcher:
             )
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._ids: dict[int, int] = {}  # our number -> Optuna's id
-        self._outside: set[int] = set()  # trials in flight with values that the space does not have
+        self._outside: set[int] = set()  # asked again, but with values that the space does not have
         self._replayed: dict[int, Trial] = {}  # told, not asked here, to be asked again
         self._told: list[int] = []  # finished since the last ask
 
@@ -94,12 +94,15 @@ class OptunaSearcher:
         return Trial(number, self._suggest(number), memo=memo)
 
     def tell(self, trial: Trial) -> None:
-        """A trial told twice as finished keeps its first result: Optuna's finished trials are final."""
+        """A trial told twice as finished keeps its first result: Optuna's finished trials are final.
+
+        Values outside the space (an edited journal) teach nothing.
+        """
         if trial.number in self._ids:
             self._finish(trial)
         elif self._kind.notes:
             self._replayed[trial.number] = trial
-        else:
+        elif trial.params in self._space:
             self._add(trial)
             self._finish(trial)
 
@@ -144,11 +147,8 @@ class OptunaSearcher:
             self._finish(trial)
 
     def _add(self, trial: Trial) -> None:
-        """A trial that was asked by an earlier searcher. Values outside the space (edited) teach nothing."""
-        inside = trial.params in self._space
-        if not inside:
-            self._outside.add(trial.number)
-        params = self._encode(trial.params) if inside else {}
+        """A trial that was asked by an earlier searcher."""
+        params = self._encode(trial.params)
         self._study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,

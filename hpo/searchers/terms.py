@@ -14,7 +14,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
-from hpo.errors import InputError, Problem, did_you_mean
+from hpo.errors import InputError, Problem
 from hpo.metric import Metric
 from hpo.space import Choice, Float, Int, Parameter, Space
 from hpo.trial import Trial, Value
@@ -74,8 +74,9 @@ class Axis:
             values = self.parameter.values
             return next(k for k, v in enumerate(values) if v == value and type(v) is type(value))
         if self._placed:
-            return round((value - self.parameter.low) / (self.parameter.step or 1))
-        return value  # type: ignore[no-any-return]
+            place: int = round((value - self.parameter.low) / (self.parameter.step or 1))
+            return place
+        return float(value) if self.kind == "real" else int(value)
 
     @property
     def _placed(self) -> bool:
@@ -101,13 +102,16 @@ def standing(trial: Trial, metric: Metric) -> float | None:
     return outer[-1] if outer else None
 
 
-def check_options(what: str, options: Mapping[str, Any], allowed: Mapping[str, Callable[[Any], str | None]]) -> None:
-    """Each option must be known and acceptable to its check, which answers with what it wants instead."""
+Check = Callable[[Any], str | None]  # what the value should have been, None if it is fine
+
+
+def check_options(what: str, options: Mapping[str, Any], allowed: Mapping[str, Check]) -> None:
+    """Raises InputError with every option that is unknown or that its check does not accept."""
     problems = []
     for name, value in options.items():
         if name not in allowed:
             known = f"it takes: {', '.join(allowed)}" if allowed else "it takes no options"
-            problems.append(Problem(f"{what} has no option {name!r}", hint=did_you_mean(name, allowed) or known))
+            problems.append(Problem(f"{what} has no option {name!r}", hint=known))
         elif wanted := allowed[name](value):
             problems.append(Problem(f"{what}: {name} must be {wanted}, not {value!r}"))
     if problems:
