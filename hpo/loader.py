@@ -7,17 +7,18 @@ a file is reported at once and with its place. Nothing the file names is importe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.document import Document, Loc
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.sweep import Sweep
+from hpo.sweepfile.document import Document, Loc
 
 if TYPE_CHECKING:
-    from hpo.schema import File
+    from hpo.sweepfile.shape import File
 
 FOLDER = "search_spaces"
 
@@ -29,7 +30,7 @@ def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """
     path = find_space(path_or_name)
     document = Document.read(path, _display(path)).override(*overrides)
-    folder = path.resolve().parent
+    folder = Path(os.path.abspath(path)).parent
     return _sweep(document, folder.parent if folder.name == FOLDER else folder)
 
 
@@ -41,28 +42,20 @@ def build(**document: Any) -> Sweep:
     function = document.get("objective")
     if not callable(function):
         return from_document(document, Path.cwd())
-    sweep_document = {**document, "objective": f"{function.__module__}:{function.__qualname__}"}
-    return from_document(sweep_document, Path.cwd(), function=function)
+    if not hasattr(function, "__qualname__"):
+        hint = "constant arguments belong into fixed"
+        raise InputError(Problem(f"{function!r:.60} is not a function", "objective", hint))
+    name = re.sub(r"\W", "_", function.__qualname__.rpartition(".")[2])  # a lambda's has < and >
+    return from_document({**document, "objective": f"{function.__module__}:{name}"}, Path.cwd(), function)
 
 
-def from_document(
-    document: Mapping[str, Any],
-    root: Path,
-    *,
-    source: str = "",
-    digests: Mapping[str, str] | None = None,
-    function: Callable[..., Any] | None = None,
-) -> Sweep:
-    """The sweep of a document, as `sweep.document` holds it.
-
-    With the `digests` of an earlier time ("data" and "code") nothing on disk is looked up: the sweep is what it
-    was then, although its data or code may have changed or gone.
-    """
+def from_document(document: Mapping[str, Any], root: Path, function: Callable[..., Any] | None = None) -> Sweep:
+    """The sweep of a document, as `sweep.document` holds it; `function` is what its objective stands for."""
     problems: list[Problem] = []
     data = _plain_data(dict(document), (), problems)
     if problems:
         raise InputError(*problems)
-    return _sweep(Document(data, "the sweep", source), root, digests, function)
+    return _sweep(Document(data, "the sweep"), root, function)
 
 
 def find_space(name: str | Path) -> Path:
@@ -110,24 +103,18 @@ def _plain_data(value: Any, loc: Loc, problems: list[Problem]) -> Any:
     return None
 
 
-def _sweep(
-    document: Document,
-    root: Path,
-    digests: Mapping[str, str] | None = None,
-    function: Callable[..., Any] | None = None,
-) -> Sweep:
-    from hpo import explain, rules, schema
+def _sweep(document: Document, root: Path, function: Callable[..., Any] | None = None) -> Sweep:
+    from hpo.sweepfile import explain, rules, shape
 
-    file, errors = schema.read(document.data)
+    file, errors = shape.read(document.data)
     problems: list[Problem] = []
     if errors:
-        shape = schema.json_schema()
-        problems = [explain.explain(error, document, shape) for error in errors]
+        schema = shape.json_schema()
+        problems = [explain.explain(error, document, schema) for error in errors]
     broken = {str(part) for error in errors for part in error["loc"][:2]}
     for breach in rules.check(file, broken):
         problems.append(Problem(breach.message, document.where(breach.loc), breach.hint))
-    if digests is None:
-        digests = _digests(file, root, document, function, problems)
+    digests = _digests(file, root, document, function, problems)
     if problems:
         raise InputError(*sorted(problems, key=_place))
     data = file.data
@@ -167,7 +154,7 @@ def _digests(
     problems: list[Problem],
 ) -> dict[str, str]:
     """What the file names on disk, by its SHA-256; adds to the problems what is not there."""
-    from hpo import lookup
+    from hpo.sweepfile import lookup
 
     found = {"data": "", "code": ""}
 
@@ -183,8 +170,8 @@ def _digests(
             module, _, name = file.objective.partition(":")
             found["code"] = lookup.module_digest(module, root, document.where(("objective",)), name)
         elif file.model:
-            module, _, _ = file.model.rpartition(".")
-            found["code"] = lookup.module_digest(module, root, document.where(("model",)))
+            module, _, name = file.model.rpartition(".")
+            found["code"] = lookup.module_digest(module, root, document.where(("model",)), name)
 
     for look in (data, code):
         try:

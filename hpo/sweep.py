@@ -21,6 +21,7 @@ from hpo.space import Space
 from hpo.trial import Value
 
 Engine = Literal["optuna", "hyperopt", "random"]
+Seconds = Annotated[float, Gt(0), Le(366 * 86400)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Search:
     sampler: Named | None = None
     pruner: Named | None = None
     trials: Annotated[int, Ge(1), Le(1_000_000)] = 100
-    timeout: Annotated[float, Gt(0)] | None = None
+    timeout: Seconds | None = None
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     workers: Annotated[int, Ge(1), Le(1024)] | None = None
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
@@ -71,8 +72,8 @@ class Search:
 class Limits:
     """What one trial may cost: seconds, bytes; how often a lost one is tried again; when to give up."""
 
-    trial_timeout: Annotated[float, Gt(0)] | None = None
-    memory: Annotated[int, Ge(64 * 2**20)] | None = None
+    trial_timeout: Seconds | None = None
+    memory: Annotated[int, Ge(64 * 2**20), Le(2**50)] | None = None
     retries: Annotated[int, Ge(0), Le(10)] = 1
     failures: Annotated[int, Ge(1)] = 20
 

@@ -1,6 +1,6 @@
 """How a value may be written in a sweep file, where that is more than its type says.
 
-Annotations for the types in `hpo.schema`: each adds its shorthand to the validation and to the JSON Schema in
+Annotations for the types in `hpo.sweepfile.shape`: each adds its shorthand to the validation and to the JSON Schema in
 one place. `Written` makes the written mapping out of a dataclass of `hpo.sweep`, limits and defaults included.
 """
 
@@ -22,8 +22,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-DURATION = r"^(?=.*[1-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-SIZE = r"^[0-9]+(\.[0-9]+)?[KMGT]$"
+DURATION = r"^(?=.*[1-9])([0-9]{1,3}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$"
+SIZE = r"^[0-9]{1,9}(\.[0-9]{1,9})?[KMGT]$"
 
 
 class Form(BaseModel):

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import pkgutil
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -40,22 +41,23 @@ def digest(path: Path, where: str) -> str:
         raise InputError(Problem(f"{path} cannot be read: {error.strerror}", where)) from error
 
 
-def module_digest(module: str, root: Path, where: str, name: str = "") -> str:
-    """The digest of a module of the project, "" for an installed one; `name` must be defined in it, if given."""
+def module_digest(module: str, root: Path, where: str, name: str) -> str:
+    """The digest of a module of the project, which must define `name`; "" for an installed module."""
+    if any(part.startswith("__") for part in (*module.split("."), name)):
+        raise InputError(Problem("names that begin with __ are not allowed", where))
     file = _find_module(module, root)
     if file is None:
         if not _is_installed(module):
-            top = module.partition(".")[0]
-            hint = f"install it, or put {top}.py into {root}"
-            raise InputError(Problem(f"there is no module {module!r}", where, hint))
+            raise InputError(Problem(f"there is no module {module!r}", where, _module_hint(module, root)))
         return ""
-    if name:
-        try:
-            names = _defined_names(file)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise InputError(Problem(f"{file} is not Python: {error}", where)) from error
-        if names is not None and name not in names:
-            raise InputError(Problem(f"{file} defines no {name!r}", where, did_you_mean(name, sorted(names))))
+    try:
+        names = _defined_names(file)
+    except OSError as error:
+        raise InputError(Problem(f"{file} cannot be read: {error.strerror}", where)) from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(Problem(f"{file} is not Python: {error}", where)) from error
+    if names is not None and name not in names:
+        raise InputError(Problem(f"{file} defines no {name!r}", where, did_you_mean(name, sorted(names))))
     return digest(file, where)
 
 
@@ -88,6 +90,19 @@ def _is_installed(module: str) -> bool:
             return False
         spec = PathFinder.find_spec(f"{spec.name}.{name}", spec.submodule_search_locations)
     return spec is not None
+
+
+def _module_hint(module: str, root: Path) -> str:
+    """The closest name beside the one that is not there, or where it would be looked for."""
+    parent, _, last = module.rpartition(".")
+    if parent and _is_installed(parent):
+        spec = importlib.util.find_spec(parent.partition(".")[0])
+        folders = (spec and spec.submodule_search_locations) or []
+        inside = [str(Path(folder, *parent.split(".")[1:])) for folder in folders]
+        return did_you_mean(last, (found.name for found in pkgutil.iter_modules(inside)))
+    top = module.partition(".")[0]
+    guess = did_you_mean(top, (found.name for found in pkgutil.iter_modules()))
+    return guess or f"install it, or put {top}.py into {root}"
 
 
 def _defined_names(file: Path) -> set[str] | None:

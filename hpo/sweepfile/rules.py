@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hpo.document import Loc
 from hpo.errors import did_you_mean
-from hpo.explain import shorten
 from hpo.metric import Metric, Task, infer_direction, known_metrics
-from hpo.schema import ChoiceForm, File, FloatForm, IntForm, MetricForm
 from hpo.space import Choice, Float, Int, Parameter, Space
 from hpo.sweep import Named, Search
+from hpo.sweepfile.document import Loc
+from hpo.sweepfile.explain import shorten
+from hpo.sweepfile.shape import ChoiceForm, File, FloatForm, IntForm, MetricForm
 
 SAMPLERS = {
     "optuna": ("tpe", "random", "gp", "cmaes", "qmc", "nsgaii", "grid", "brute_force"),
@@ -166,10 +166,6 @@ def _subject(file: File, broken: Collection[str]) -> Iterator[Breach]:
         yield Breach((), "there is neither a model nor an objective", hint)
     elif not file.data and "data" not in broken:
         yield Breach(("model",), "a model needs data", "data: {path: …, target: …}")
-    for key in ("model", "objective"):
-        dotted = getattr(file, key) or ""
-        if any(part.startswith("__") for part in dotted.replace(":", ".").split(".")):
-            yield Breach((key,), f"{shorten(dotted)}: names that begin with __ are not allowed")
 
 
 def _data(file: File) -> Iterator[Breach]:

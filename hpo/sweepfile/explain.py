@@ -1,6 +1,6 @@
 """An error in a file's shape, in words: what stands there, what may stand there, what was probably meant.
 
-Called by `hpo.loader` with what `hpo.schema` found. Allowed keys, values and ranges are read from the JSON
+Called by `hpo.loader` with what `hpo.sweepfile.shape` found. Allowed keys, values and ranges are read from the JSON
 Schema, so that the words, the editor and the validation always say the same.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hpo.document import Document, Loc
 from hpo.errors import Problem, did_you_mean
+from hpo.sweepfile.document import Document, Loc
 
 _EXPECTED = {
     "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",

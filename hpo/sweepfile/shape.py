@@ -1,0 +1,238 @@
+"""The shape of a sweep file: which keys there are, which types and limits their values have.
+
+Read by the loader to validate and by `python -m hpo.schema` for editors (`search_spaces/schema.json`). Both come
+from one set of types, and limits come from the dataclasses of `hpo.sweep`, so that neither can drift from the
+other. What a shape cannot say (low <= high, names that must exist) stands in `hpo.sweepfile.rules`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from hpo.metric import Direction
+from hpo.sweep import Data, Limits, Named, Promote, Search, Validation
+from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
+
+METRIC = r"^[A-Za-z0-9_][A-Za-z0-9_. \-]{0,199}$"
+EXACT = 2**53  # whole numbers up to here are the same as a float, which engines turn them into
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise PydanticCustomError("text", "{expected}", {"expected": "one value: text, a number, true, false or null"})
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "not finite")
+    return value
+
+
+Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["null", "boolean", "number", "string"]})]
+Whole = Annotated[int, Ge(-EXACT), Le(EXACT), BeforeValidator(whole)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+Column = Annotated[str, MinLen(1)]
+# MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
+Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
+Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+$", max_length=250)]
+Dotted = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)"
+
+
+class NamedForm(BaseModel):
+    """A name with options."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    name: Annotated[str, MinLen(1)] = Field(description="Its name; the other keys are its options")
+
+
+NamedText = (
+    Annotated[
+        NamedForm,
+        AfterValidator(lambda form: Named(form.name, form.model_extra or {})),
+        Text(".", lambda text: {"name": text}, "a name, or {name: …, option: value}"),
+    ]
+    | None
+)
+
+
+class MetricForm(Form):
+    """A metric with its direction."""
+
+    name: Annotated[str, StringConstraints(pattern=METRIC)] = Field(
+        description="A scorer's name (roc_auc), a plain loss (rmse, log_loss), or what a function returns"
+    )
+    direction: Direction | None = Field(None, description="Which way is better; known for scikit-learn's names")
+
+
+MetricText = Annotated[MetricForm, Text(METRIC, lambda text: {"name": text}, "a metric's name")]
+When = dict[str, Annotated[list[Scalar], MinLen(1), OneOrMore()]]
+
+
+class ParameterForm(Form):
+    log: bool = Field(False, description="Search on a log scale; low must be above 0")
+    when: When = Field({}, description="Only used when another parameter has one of these values")
+
+
+class FloatForm(ParameterForm):
+    """A real number."""
+
+    range: Annotated[list[float], MinLen(2), MaxLen(2)] = Field(alias="float", description="[low, high], both included")
+    step: Annotated[float, Gt(0)] | None = Field(None, description="Only low, low + step, low + 2 step, …")
+
+
+class IntForm(ParameterForm):
+    """A whole number."""
+
+    range: Annotated[list[Whole], MinLen(2), MaxLen(2)] = Field(alias="int", description="[low, high], both included")
+    step: Annotated[int, Ge(1), BeforeValidator(whole)] = Field(1, description="Only every step-th value")
+
+
+class ChoiceForm(Form):
+    """One of some values, without an order."""
+
+    values: Annotated[list[Scalar], MinLen(1), MaxLen(1000)] = Field(alias="choice", description="The values")
+    when: When = Field({}, description="Only used when another parameter has one of these values")
+
+
+def _kind(value: Any) -> str | None:
+    kinds = [kind for kind in ("float", "int", "choice") if isinstance(value, Mapping) and kind in value]
+    return f"<{kinds[0]}>" if len(kinds) == 1 else None
+
+
+ParameterText = Annotated[
+    Annotated[FloatForm, Tag("<float>")] | Annotated[IntForm, Tag("<int>")] | Annotated[ChoiceForm, Tag("<choice>")],
+    Discriminator(
+        _kind,
+        custom_error_type="text",
+        custom_error_message="{expected}",
+        custom_error_context={"expected": "{float: [low, high]}, {int: [low, high]} or {choice: [values]}"},
+    ),
+]
+
+
+class File(Form):
+    """A sweep: what is searched, on what, how it is judged and for how long."""
+
+    name: Title = Field(description="MLflow experiment, and the registered model unless promote.model says otherwise")
+    data: (
+        Annotated[
+            Data,
+            Written(
+                path=("CSV or Parquet file, relative to the folder of this file's project", Column),
+                target="Column to predict",
+                holdout="Share of the rows that no trial sees; judges the promotion",
+                task="What is predicted; inferred from the target when left out",
+                drop="Columns that are not features",
+                categorical="Columns to treat as categories although they look like numbers",
+            ),
+        ]
+        | None
+    ) = Field(None, description="The table that the model learns from")
+    model: Annotated[str, StringConstraints(pattern=f"^{Dotted}+$", max_length=500)] | None = Field(
+        None, description="An estimator by its dotted path, such as xgboost.XGBClassifier"
+    )
+    objective: (
+        Annotated[str, StringConstraints(pattern=f"^{Dotted}*:[A-Za-z_][A-Za-z0-9_]*$", max_length=500)] | None
+    ) = Field(None, description="Instead of a model: package.module:function, a function of (params, trial)")
+    fixed: dict[Identifier, Any] = Field({}, description="Parameters that every trial gets")
+    metric: Annotated[list[MetricText], MinLen(1), MaxLen(8), OneOrMore()] = Field(
+        description="What is optimised: a metric, or a list of them (multi-objective)"
+    )
+    metrics: Annotated[list[MetricText], MaxLen(50)] = Field([], description="More metrics, logged and not optimised")
+    validation: Annotated[
+        Validation,
+        Written(
+            folds="Number of cross-validation folds",
+            groups="Column whose equal values stay in one fold (and on one side of the hold-out)",
+            time="Column to order by: each fold is validated on later rows than it learns from",
+        ),
+    ] = Field(default_factory=Validation, description="How a trial is scored")
+    space: Annotated[dict[Identifier, ParameterText], MinLen(1), MaxLen(500)] = Field(
+        description="The parameters to search"
+    )
+    search: Annotated[
+        Search,
+        Written(
+            engine="Who proposes the parameters",
+            sampler=(
+                "optuna: tpe random gp cmaes qmc nsgaii grid brute_force; hyperopt: tpe anneal rand",
+                NamedText,
+            ),
+            pruner=("median percentile halving hyperband wilcoxon patience none", NamedText),
+            trials="How many trials in all",
+            timeout=("Longest time for the whole search: seconds or 30m, 1h30m", Seconds),
+            seed="Same seed, same splits and same proposals",
+            workers="Trials at a time; one per free core when left out",
+            threads="Threads of each trial",
+        ),
+    ] = Field(default_factory=Search, description="Who searches and for how long")
+    limits: Annotated[
+        Limits,
+        Written(
+            trial_timeout=("Longest time for one trial: seconds or 90s, 5m", Seconds),
+            memory=("Memory of one trial: bytes or 512M, 4G", Bytes),
+            retries="How often a trial is tried again that was lost through no fault of its parameters",
+            failures="Stop after so many failed trials in a row",
+        ),
+    ] = Field(default_factory=Limits, description="What one trial may cost")
+    promote: Annotated[
+        Promote,
+        Written(
+            model=("Name of the registered model; this file's name when left out", Title | None),
+            alias=("Alias that the best version carries", Alias),
+            min_gain="How much better than the champion a model must be on the hold-out",
+        ),
+        OrFalse(),
+    ] = Field(default_factory=Promote, description="How the best model is registered; false: not at all")
+
+
+def read(data: Mapping[str, Any]) -> tuple[File, list[ErrorDetails]]:
+    """The file's content as values, and what is wrong with its shape.
+
+    Where something is wrong the values hold what is right, so that the rules can be asked about the rest: a
+    parameter or a section with an error is left out.
+    """
+    try:
+        return File.model_validate(data), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    bad = {error["loc"][:2] if error["loc"][0] == "space" else error["loc"][:1] for error in errors}
+    part = File.model_construct(name="", metric=[], space={})
+    for key, value in data.items():
+        if key not in File.model_fields or (key,) in bad:
+            continue
+        if key == "space":
+            value = {name: shape for name, shape in value.items() if ("space", name) not in bad}
+        if key != "space" or value:
+            File.__pydantic_validator__.validate_assignment(part, key, value)
+    return part, errors
+
+
+class _Plain(GenerateJsonSchema):
+    """No titles: an editor shows them instead of the descriptions."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a sweep file."""
+    schema = File.model_json_schema(schema_generator=_Plain)
+    for form in schema["$defs"].values():
+        form.pop("title")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
