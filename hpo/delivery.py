@@ -1,7 +1,7 @@
-"""Delivering one journal: publish its trials, refit and promote its best model, close its run, in this order.
+"""Delivering one journal: publish its trials, have its best model promoted, close its run, in this order.
 
-Used by `hpo.sync`; tracking, registry, data and objectives meet here once a search is over. Each step asks
-the journal whether it is done, so all of them can be repeated.
+Used by `hpo.sync`, beside a search and after it. Each step asks the journal whether it is done, so all of them
+can be repeated, and an interrupted delivery goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -26,27 +26,37 @@ class Delivery:
             self._projection.mark("RUNNING", **{"hpo.state": "running"})
 
     def stage(self) -> None:
-        """Refit the best trial and score it on the hold-out, once; needs no server."""
+        """Refit and judge the best trial on this machine; needs no server."""
+        if self._promotes():
+            from hpo import promotion
+
+            promotion.stage(self._journal, self._folder / "model")
 
     def finish(self) -> None:
         """Reconcile, promote and close the sweep's run."""
-        while self._projection.reconcile() or self._journal.count_unpublished() > len(
-            self._projection.refused
-        ):
+        while self._projection.reconcile() or self._journal.count_unpublished() > len(self._projection.refused):
             self.publish(live=False)
-        if self._journal.fact("state") != "finished":
-            why = "interrupted" if self._journal.fact("state") == "interrupted" else "the driver is gone"
+        state, best = self._journal.fact("state"), self._journal.fact("best")
+        if state != "finished":
+            why = "interrupted" if state == "interrupted" else "the driver is gone"
             self._projection.mark("KILLED", **{"hpo.state": "interrupted", "hpo.reason": why})
-            return
-        self._projection.mark("FINISHED", **{"hpo.state": "finished"})
+        elif best is None:
+            self._projection.mark("FAILED", **{"hpo.state": state, "hpo.reason": "no trial completed"})
+        else:
+            if self._promotes():
+                from hpo import promotion
+
+                promotion.promote(self._journal, self._folder / "model", self._projection)
+            self._projection.mark("FINISHED", **{"hpo.state": state, "hpo.best_trial": str(best)})
 
     def trouble(self) -> str | None:
         """What MLflow will never take as it is."""
         refused = self._projection.refused
-        if not refused:
-            return None
-        number, reason = next(iter(refused.items()))
-        return f"MLflow refused {len(refused)} of the trials, first trial {number}: {reason}"
+        if refused:
+            number, reason = next(iter(refused.items()))
+            return f"MLflow refused {len(refused)} of the trials, first trial {number}: {reason}"
+        error = (self._journal.fact("promotion") or {}).get("error")
+        return f"the model was not promoted: {error}" if error else None
 
     def note(self, error: str | None) -> str | None:
         """Tell the driver how it stands; the error again."""
@@ -54,3 +64,9 @@ class Delivery:
         if news != self._journal.fact("sync"):
             self._journal.record(sync=news)
         return error
+
+    def _promotes(self) -> bool:
+        """The search is over, its model is wanted in the registry, and it is not there yet."""
+        facts = self._journal.facts()
+        wanted = facts["promote"] and facts["state"] == "finished" and facts["best"] is not None
+        return bool(wanted) and (facts.get("promotion") or {"error": "not yet"})["error"] is not None

@@ -35,6 +35,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -124,9 +125,7 @@ def _wait_for_lease(path: Path) -> Lease:
 
 @verb("sync", example="python -m hpo.sync flight-delays-20261123-101500-3f2a")
 @click.argument("sweep", required=False)
-@click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path(".hpo"), help="Where the journals are."
-)
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".hpo"), help="Where the journals are.")
 @click.option("--follow", "followed", type=click.Path(path_type=Path), hidden=True)
 def main(sweep: str | None, folder: Path, followed: Path | None) -> int:
     """Deliver finished trials, and the promotion of finished sweeps, that MLflow does not have yet.

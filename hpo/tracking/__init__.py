@@ -12,7 +12,4 @@ from pathlib import Path
 
 def default_uri(folder: Path | None = None) -> str:
     """`MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder (default: the working folder), absolute."""
-    return (
-        os.environ.get("MLFLOW_TRACKING_URI")
-        or f"sqlite:///{(folder or Path.cwd()).absolute() / 'mlflow.db'}"
-    )
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder or Path.cwd()).absolute() / 'mlflow.db'}"

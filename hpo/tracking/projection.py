@@ -95,15 +95,25 @@ class Projection:
             if status == "RUNNING":
                 self.client.update_run(self.parent, status=status)
             else:
-                ended = max((t.finished or 0.0 for t in self._journal.trials()), default=0.0)
-                self.client.set_terminated(self.parent, status, end_time=milliseconds(ended) or None)
+                self.client.set_terminated(self.parent, status, end_time=milliseconds(self._ended()) or None)
         self._status = (status, notes)
+
+    def show_model(self, scores: Mapping[str, float], summary: str, uri: str | None) -> None:
+        """What became of the best trial's model."""
+        self._open()
+        points = [metric(f"holdout_{name}", value, self._ended(), 0) for name, value in scores.items()]
+        with answered():
+            notes = {"hpo.verdict": summary, "hpo.model": uri}
+            self.client.log_batch(self.parent, metrics=points, tags=tags(notes))
 
     def reconcile(self) -> int:
         """Remove every run of this sweep that is not the one the journal knows; how many there were."""
         self._open()
         with answered():
             return self._survey()
+
+    def _ended(self) -> float:
+        return max((trial.finished or 0.0 for trial in self._journal.trials()), default=0.0)
 
     # Opening: the experiment, the parent, and what is there already.
 
@@ -290,9 +300,7 @@ class Projection:
         """`best_<metric>` of the parent, at each trial that improved it. The order of publication is the
         journal's, so a replay writes the same points."""
         better = self._improvements(trial)
-        points = [
-            metric(f"best_{name}", value, trial.finished, trial.number) for name, value in better.items()
-        ]
+        points = [metric(f"best_{name}", value, trial.finished, trial.number) for name, value in better.items()]
         self.client.log_batch(self.parent, metrics=points)
         self._best |= better
 

@@ -1,0 +1,85 @@
+"""From the best trial to the registry: refit it, judge it on the hold-out, hand it to `hpo.registry`.
+
+Used by `hpo.delivery` once a search is over; data, objectives and registry meet here. Staged on this machine
+first, so that an absent server costs no training and a repetition judges the same model.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hpo.data import Dataset, holdout_frame
+from hpo.journal import Journal
+from hpo.loader import from_document
+from hpo.objectives.refit import holdout_scores, refit
+from hpo.predictor import Predictor
+from hpo.registry import Candidate, Promotion
+from hpo.registry import promote as register
+from hpo.sweep import Sweep
+from hpo.tracking.projection import Projection
+from hpo.tracking.server import Refused, TrackingError, answered
+
+
+def stage(journal: Journal, folder: Path) -> dict[str, Any]:
+    """The refitted best model in `folder`; its trial and hold-out scores, which the journal keeps."""
+    facts = journal.facts()
+    done: dict[str, Any] | None = facts.get("model")
+    if done is not None and done["trial"] == facts["best"]:
+        return done
+    sweep, dataset = _restore(facts)
+    refit(sweep, dataset, journal.trials()[facts["best"]], folder, len(os.sched_getaffinity(0)))
+    scores = holdout_scores(sweep, dataset, Predictor(folder)) if dataset.holdout_rows else {}
+    done = {"trial": facts["best"], "scores": scores}
+    journal.record(model=done)
+    return done
+
+
+def promote(journal: Journal, folder: Path, projection: Projection) -> None:
+    """Judge and register the staged model; the journal and the sweep's run say what came of it.
+
+    An absent server is an `Away`, to be tried again; anything else that goes wrong is noted with the promotion.
+    """
+    facts = journal.facts()
+    try:
+        sweep, dataset = _restore(facts)
+        model = stage(journal, folder)
+        candidate = _candidate(sweep, dataset, facts, model, folder)
+        with answered():
+            outcome = register(
+                projection.client, projection.experiment, projection.parent, candidate,
+                partial(holdout_scores, sweep, dataset),
+            )  # fmt: skip
+    except Exception as error:
+        if isinstance(error, TrackingError) and not isinstance(error, Refused):
+            raise
+        traceback.print_exc()
+        outcome = Promotion.failed(facts["name"], f"{type(error).__name__}: {error}")
+    projection.show_model(outcome.scores, outcome.summary, outcome.uri)
+    journal.record(promotion=outcome.to_json())
+
+
+def _restore(facts: Mapping[str, Any]) -> tuple[Sweep, Dataset]:
+    """The data set is the prepared one, whatever has become of the file since."""
+    return from_document(facts["document"], Path(facts["root"])), Dataset.from_json(facts["dataset"])
+
+
+def _candidate(
+    sweep: Sweep, dataset: Dataset, facts: Mapping[str, Any], model: Mapping[str, Any], folder: Path
+) -> Candidate:
+    assert sweep.promote is not None
+    git = (facts.get("provenance") or {}).get("git") or {}
+    tags = {"hpo.identity": facts["identity"], "hpo.data": dataset.file_digest}
+    if git:
+        tags |= {"hpo.git.commit": git["commit"], "hpo.git.dirty": str(git["dirty"]).lower()}
+    return Candidate(
+        sweep=facts["id"], trial=model["trial"], folder=folder, model=sweep.registered_model,
+        alias=sweep.promote.alias, metric=sweep.metric, scores=model["scores"],
+        rows=f"{dataset.digest} {sweep.metric.name}", columns=tuple(column.name for column in dataset.columns),
+        example=holdout_frame(dataset)[0].head(5) if dataset.holdout_rows else None,
+        min_gain=sweep.promote.min_gain, tags=tags,
+    )  # fmt: skip
