@@ -63,7 +63,7 @@ class HyperoptSearcher:
         self._trials = Trials()
         self._documents: dict[int, dict[str, Any]] = {}
         with _quiet():
-            self._domain = Domain(None, _tree(space))
+            self._domain = Domain(None, [0, _tree(space)])  # 0: it cannot do with nothing to choose
 
     def ask(self, number: int) -> Trial:
         self._trials.refresh()
