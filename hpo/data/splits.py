@@ -1,0 +1,135 @@
+"""The splits: the locked hold-out first, then the folds, all from one seed.
+
+Called by `hpo.data.store`, once per data set. The result is one number a row: -1 for the hold-out, else the
+block. Fold k is validated on block k and trained on all others; in the order of time, validated on block k + 1
+and trained on the blocks before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import model_selection
+
+from hpo.errors import InputError, Problem
+
+Blocks = NDArray[np.int16]
+HOLDOUT = -1
+_PARTS = 20  # a grouped hold-out is made of twentieths of the groups
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a split may depend on: `target` (class codes when `classes` > 0), and groups or times, one a row."""
+
+    target: NDArray[Any]
+    classes: int
+    groups: NDArray[Any] | None = None
+    times: NDArray[np.float64] | None = None
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        groups = None if self.groups is None else self.groups[index]
+        return Rows(self.target[index], self.classes, groups, None if self.times is None else self.times[index])
+
+
+def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
+    """One block number a row. InputError: too few rows, groups, times or members of a class."""
+    _check_counts(rows, holdout, folds)
+    blocks = np.full(len(rows.target), HOLDOUT, dtype=np.int16)
+    kept = np.arange(len(rows.target), dtype=np.intp)
+    if holdout > 0:
+        kept = np.setdiff1d(kept, _holdout(rows, holdout, seed))
+    if rows.times is not None:
+        blocks[kept] = _expanding(rows.times[kept], folds)
+    else:
+        rest = rows.take(kept)
+        for k, (_, validation) in enumerate(_splitter(rest, folds, seed).split(kept, rest.target, rest.groups)):
+            blocks[kept[validation]] = k
+    _check_classes(rows, blocks, folds)
+    return blocks
+
+
+def fold_rows(blocks: Blocks, fold: int, ordered: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows that fold k is trained and validated on, among those that are not held out, in file order."""
+    if ordered:
+        return np.flatnonzero(blocks <= fold), np.flatnonzero(blocks == fold + 1)
+    return np.flatnonzero(blocks != fold), np.flatnonzero(blocks == fold)
+
+
+def _holdout(rows: Rows, share: float, seed: int) -> NDArray[np.intp]:
+    everything = np.arange(len(rows.target), dtype=np.intp)
+    if rows.times is not None:
+        first = min(round(len(everything) * (1 - share)), len(everything) - 1)
+        return np.flatnonzero(rows.times >= np.sort(rows.times)[first])
+    if rows.groups is not None:
+        parts = min(_PARTS, len(np.unique(rows.groups)))
+        wanted = min(max(1, round(share * parts)), parts - 1)
+        pieces = _splitter(rows, parts, seed).split(everything, rows.target, rows.groups)
+        return np.concatenate([piece for _, (_, piece) in zip(range(wanted), pieces, strict=False)])
+    stratify = rows.target if rows.classes else None
+    _, held = model_selection.train_test_split(everything, test_size=share, stratify=stratify, random_state=seed)
+    return np.asarray(held)
+
+
+def _splitter(rows: Rows, folds: int, seed: int) -> Any:
+    if rows.groups is not None:
+        grouped = model_selection.StratifiedGroupKFold if rows.classes else model_selection.GroupKFold
+        return grouped(folds, shuffle=True, random_state=seed)
+    plain = model_selection.StratifiedKFold if rows.classes else model_selection.KFold
+    return plain(folds, shuffle=True, random_state=seed)
+
+
+def _expanding(times: NDArray[np.float64], folds: int) -> Blocks:
+    """scikit-learn's TimeSeriesSplit, with rows of the same moment kept in the same block."""
+    order = np.argsort(times, kind="stable")
+    block = np.zeros(len(times), dtype=np.int16)
+    for k, (_, validation) in enumerate(model_selection.TimeSeriesSplit(folds).split(order), 1):
+        block[validation] = k
+    moments = times[order]
+    block = block[np.searchsorted(moments, moments)]  # the block of the first row of that moment
+    if len(np.unique(block)) < folds + 1:
+        raise InputError(Problem(
+            f"too few different times for {folds} folds", "validation.time", "fewer folds, or a finer time column"
+        ))  # fmt: skip
+    blocks = np.empty_like(block)
+    blocks[order] = block
+    return blocks
+
+
+def _check_counts(rows: Rows, holdout: float, folds: int) -> None:
+    parts = folds + (1 if holdout > 0 else 0) + (1 if rows.times is not None else 0)
+    problems = []
+    if (have := len(rows.target)) < 2 * parts:
+        problems.append(Problem(f"{have} rows are too few for {folds} folds and the hold-out", "validation.folds"))
+    if rows.groups is not None and (have := len(np.unique(rows.groups))) < parts:
+        problems.append(Problem(
+            f"{have} groups are too few for {folds} folds and the hold-out", "validation.groups", "fewer folds"
+        ))  # fmt: skip
+    if rows.classes and (rare := int(np.bincount(rows.target).min())) < parts:
+        problems.append(Problem(
+            f"the rarest class has {rare} row{'s' * (rare != 1)}: {folds} folds and the hold-out need {parts}",
+            "data.target", "fewer folds, or leave the rows of that class out",
+        ))  # fmt: skip
+    if problems:
+        raise InputError(*problems)
+
+
+def _check_classes(rows: Rows, blocks: Blocks, folds: int) -> None:
+    """Every class stands on both sides of every fold, and in the hold-out: else no score means anything."""
+    if not rows.classes:
+        return
+    kept = blocks[blocks != HOLDOUT]
+    target = rows.target[blocks != HOLDOUT]
+    sides = [(f"fold {k}", side) for k in range(folds) for side in fold_rows(kept, k, rows.times is not None)]
+    for name, side in sides:
+        if len(np.unique(target[side])) < rows.classes:
+            raise InputError(Problem(
+                f"{name} would lack a whole class", "validation",
+                "fewer folds, or groups and times that do not follow the target",
+            ))  # fmt: skip
+    held = rows.target[blocks == HOLDOUT]
+    if len(held) and len(np.unique(held)) < rows.classes:
+        raise InputError(Problem("the hold-out would lack a whole class", "data.holdout", "a larger hold-out"))

@@ -1,0 +1,140 @@
+"""The store: a table prepared once, kept as memory-mapped arrays, and found again by what it was made from.
+
+`prepare` is called by the verbs, `load` by objectives in each worker, `holdout_frame` by who judges the final
+model. Written to a temporary name and renamed, so that a folder is whole or not there. The held-out rows lie in
+a file of their own that `load` never opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.data.dataset import Dataset
+from hpo.sweep import Sweep
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_FORMAT = 1  # part of the digest: raise it when what is stored changes
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Read-only maps of the rows that are not held out: `features` (rows, columns) float64, `target` (rows,)."""
+
+    features: NDArray[np.float64]
+    target: NDArray[Any]
+    folds: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+
+
+def prepare(sweep: Sweep, root: Path) -> Dataset:
+    """The sweep's data set under `root/<digest>/`, made when it is not there. InputError: what is wrong with it."""
+    if sweep.data is None:
+        raise ValueError("this sweep has no data")
+    file_digest = sweep.data.digest or _digest_file(sweep.data.path)
+    digest = _digest(sweep, file_digest)
+    folder = root.resolve() / digest
+    if not (folder / "meta.json").exists():
+        _write(sweep, folder, digest, file_digest)
+    row = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    return Dataset.from_json({**row, "folder": folder})
+
+
+def load(dataset: Dataset) -> Arrays:
+    """Map the arrays; pages are shared by all workers of a machine, and nothing is read until it is used."""
+    import numpy as np
+
+    from hpo.data.splits import fold_rows
+
+    # As plain arrays over the map: what is cut out of them is then plain memory, not a subclass.
+    features, target, blocks = (
+        np.asarray(np.load(dataset.folder / f"{name}.npy", mmap_mode="r")) for name in ("features", "target", "blocks")
+    )
+    folds = tuple(fold_rows(blocks, k, dataset.ordered) for k in range(dataset.folds))
+    return Arrays(features, target, folds)
+
+
+def holdout_frame(dataset: Dataset) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """The held-out rows with the columns as the file has them, and their target (class codes or numbers)."""
+    if not dataset.holdout_rows:
+        raise ValueError("this data set has no hold-out")
+    import numpy as np
+    import pandas as pd
+
+    return pd.read_parquet(dataset.folder / "holdout.parquet"), np.load(dataset.folder / "holdout.npy")
+
+
+def _digest(sweep: Sweep, file_digest: str) -> str:
+    """What the stored arrays depend on. The metric is there because it may decide the task."""
+    assert sweep.data is not None
+    data, validation = sweep.data, sweep.validation
+    metrics = [m.name for m in (*sweep.metrics, *sweep.extra_metrics)]
+    parts = [
+        _FORMAT, file_digest, data.target, data.holdout, data.task, sorted(data.drop), sorted(data.categorical),
+        validation.folds, validation.groups, validation.time, sweep.search.seed, metrics,
+    ]  # fmt: skip
+    return hashlib.md5(json.dumps(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    from hpo.data.table import refuse_missing
+
+    refuse_missing(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> None:
+    """Make the folder whole under another name, then rename it; a rival that was faster wins."""
+    temporary = folder.with_name(f".{digest}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        dataset = _fill(sweep, temporary, digest, file_digest)
+        (temporary / "meta.json").write_text(json.dumps(dataset.to_json(), ensure_ascii=False), encoding="utf-8")
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "meta.json").exists():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
+    import numpy as np
+
+    from hpo.data import splits, table, target
+    from hpo.predictor import encode
+
+    assert sweep.data is not None
+    data, validation = sweep.data, sweep.validation
+    frame = table.read_table(data.path)
+    table.check_names(frame, sweep)
+    frame, notes = table.drop_unlabeled(frame, data.target)
+    task, classes, y = target.read_target(frame[data.target], sweep)
+    target.check_metrics(task, (*sweep.metrics, *sweep.extra_metrics))
+    rows = splits.Rows(y, len(classes), *table.groups_and_times(frame, validation))
+    blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
+    kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
+    columns, more = table.describe_columns(frame[kept], sweep)
+
+    np.save(folder / "features.npy", encode(frame[kept], [asdict(column) for column in columns]))
+    np.save(folder / "target.npy", y[kept])
+    np.save(folder / "blocks.npy", blocks[kept])
+    if held.any():
+        frame[held].drop(columns=data.target).reset_index(drop=True).to_parquet(folder / "holdout.parquet")
+        np.save(folder / "holdout.npy", y[held])
+    return Dataset(
+        folder, digest, file_digest, data.target, task, classes, columns, rows=int(kept.sum()),
+        holdout_rows=int(held.sum()), folds=validation.folds, ordered=validation.time is not None,
+        balance=target.balance(task, classes, y[kept]), notes=(*notes, *more),
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Objectives: what a trial runs. A model from the sweep's file, cross-validated, or the user's own function.
+
+The verbs call `check` (before the first trial) and `build`. Each adapter imports its engine at its top, so it is
+imported only by whoever opens or checks an objective that needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo.attempt import Evaluate, Objective
+from hpo.data.dataset import Dataset
+from hpo.sweep import Sweep
+
+XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast path of their own
+
+
+@dataclass(frozen=True)
+class ModelObjective:
+    """A model on a data set: small, picklable, without a row of data and without the engine."""
+
+    sweep: Sweep
+    dataset: Dataset
+
+    def open(self) -> Evaluate:
+        if self.sweep.model in XGBOOST:
+            from hpo.objectives.xgboost import open_xgboost
+
+            return open_xgboost(self.sweep, self.dataset)
+        from hpo.objectives.estimator import open_estimator
+
+        return open_estimator(self.sweep, self.dataset)
+
+
+def build(sweep: Sweep, dataset: Dataset | None) -> Objective:
+    """What an executor sends to its workers; no engine is imported until one of them opens it."""
+    if sweep.objective is not None:
+        from hpo.objectives.function import FunctionObjective
+
+        return FunctionObjective.of(sweep)
+    if sweep.model is None or dataset is None:
+        raise ValueError("a sweep has an objective, or a model with data")
+    return ModelObjective(sweep, dataset)
+
+
+def check(sweep: Sweep, dataset: Dataset | None) -> None:
+    """InputError for what would make every trial fail: no such model, not its task, no such parameter."""
+    if sweep.objective is not None:
+        from hpo.objectives.function import check_function
+
+        check_function(sweep)
+    elif sweep.model is not None and dataset is not None:
+        if sweep.model in XGBOOST:
+            from hpo.objectives.xgboost import check_xgboost
+
+            check_xgboost(sweep, dataset)
+        else:
+            from hpo.objectives.estimator import check_estimator
+
+            check_estimator(sweep, dataset)

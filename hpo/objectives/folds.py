@@ -1,0 +1,29 @@
+"""The story of a cross-validated trial: fold by fold, each score reported, the mean returned.
+
+Called by both model objectives, which bring what happens inside a fold. A trial that is told to stop keeps the
+folds it has finished; after the last fold there is nothing left to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from hpo.attempt import Attempt
+from hpo.metric import Metric
+from hpo.trial import Pruned
+
+
+def cross_validate(
+    attempt: Attempt, metrics: Sequence[Metric], folds: int, run_fold: Callable[[int], Mapping[str, float]]
+) -> dict[str, float]:
+    """`run_fold(k)` gives the value of every metric; the first one is the outer series of reports."""
+    scores: list[Mapping[str, float]] = []
+    for fold in range(folds):
+        scores.append(run_fold(fold))
+        for name, value in scores[-1].items():
+            attempt.score(name, value)
+        attempt.report(scores[-1][metrics[0].name], step=fold)
+        if attempt.should_prune() and fold < folds - 1:
+            raise Pruned
+    return {metric.name: fmean(found[metric.name] for found in scores) for metric in metrics}

@@ -1,0 +1,83 @@
+"""The final model: the best trial's parameters, trained on every row that is not held out, then judged on those.
+
+Called once at the end of a sweep. What is written is free of pickle and whole in itself (`hpo.predictor` is in
+the folder), and the hold-out is scored through the same file that will serve it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hpo import predictor as served
+from hpo.data import Dataset, holdout_frame, load
+from hpo.objectives import XGBOOST
+from hpo.objectives.scoring import PredictedClasses, PredictedNumbers, needs_probabilities, score
+from hpo.sweep import Sweep
+from hpo.trial import Trial
+
+
+class Predicts(Protocol):
+    """A `Predictor`, or a model that mlflow.pyfunc loaded."""
+
+    def predict(self, frame: Any, params: Any = None) -> Any: ...
+
+
+def refit(sweep: Sweep, dataset: Dataset, trial: Trial, folder: Path, threads: int) -> None:
+    """Write `model.ubj` or `model.skops`, `columns.json` and `predictor.py` into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = load(dataset)
+    features, target = arrays.features, arrays.target
+    if sweep.model in XGBOOST:
+        _refit_xgboost(sweep, dataset, trial, threads, features, target).save_model(folder / "model.ubj")
+    else:
+        import skops.io
+
+        from hpo.objectives.estimator import make_estimator
+
+        fitted = make_estimator(sweep, dataset, trial.params, threads).fit(features, target)
+        skops.io.dump(fitted, folder / "model.skops")
+    about = {
+        "target": dataset.target, "task": dataset.task, "classes": dataset.classes,
+        "columns": [
+            {key: value for key, value in asdict(column).items() if key in ("name", "kind", "categories", "format")}
+            for column in dataset.columns
+        ],
+    }  # fmt: skip
+    (folder / "columns.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+    shutil.copyfile(Path(served.__file__), folder / "predictor.py")
+
+
+def holdout_scores(sweep: Sweep, dataset: Dataset, predictor: Predicts) -> dict[str, float]:
+    """Every metric of the sweep on the held-out rows, for anything that predicts from raw rows."""
+    frame, target = holdout_frame(dataset)
+    metrics = (*sweep.metrics, *sweep.extra_metrics)
+    found = np.asarray(predictor.predict(frame))
+    if not dataset.classifies:
+        return score(metrics, PredictedNumbers(found), target)
+    codes = {label: code for code, label in enumerate(dataset.classes)}
+    labels = np.array([codes.get(label, -1) for label in found.tolist()])
+    probabilities = None
+    if any(needs_probabilities(metric) for metric in metrics):
+        probabilities = np.asarray(predictor.predict(frame, params={"output": "probability"}))
+    return score(metrics, PredictedClasses(labels, probabilities, len(codes)), target)
+
+
+def _refit_xgboost(
+    sweep: Sweep, dataset: Dataset, trial: Trial, threads: int, features: Any, target: Any
+) -> Any:  # fmt: skip
+    """As many rounds as the folds stopped at on average, where they stopped early."""
+    import xgboost
+
+    from hpo.objectives.matrices import about_columns, make_matrix
+    from hpo.objectives.xgboost import make_plan
+
+    plan = make_plan(sweep, dataset, trial.params, threads)
+    rounds = round(trial.metrics.get("rounds", plan.rounds)) if plan.patience else plan.rounds
+    matrix = make_matrix(features, target, about_columns(dataset), plan.bins, threads)
+    return xgboost.train(dict(plan.params), matrix, rounds, verbose_eval=False)
