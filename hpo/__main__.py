@@ -1,4 +1,7 @@
-"""`hpo <verb>`, the same as `python -m hpo.<verb>`: one door to all commands, importing only the one that is called."""
+"""`hpo <verb>`, the same as `python -m hpo.<verb>`.
+
+One door to all commands, for people at a terminal; it imports only the verb that is called, so that help is instant.
+"""
 
 from __future__ import annotations
 

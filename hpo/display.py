@@ -98,9 +98,7 @@ def board(progress: Progress, width: int) -> RenderableType:
         if counts[state]:
             states.append(f" · {counts[state]} {state}", style=_COLORS[state])
     left = progress.seconds_left
-    states.append(
-        f" · {duration(progress.seconds)}" + (f", about {duration(left)} left" if left else ""), style="dim"
-    )
+    states.append(f" · {duration(progress.seconds)}" + (f", about {duration(left)} left" if left else ""), style="dim")
     bar.add_row(ProgressBar(total=total, completed=done, width=max(8, min(40, width - 44))), states)
     rows: list[RenderableType] = [head, bar]
     if progress.stage == "stopping":
@@ -125,9 +123,7 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes_left:02} m" if hours else f"{minutes} m {rest:02} s" if minutes else f"{rest} s"
-    )
+    return f"{hours} h {minutes_left:02} m" if hours else f"{minutes} m {rest:02} s" if minutes else f"{rest} s"
 
 
 def say(params: Params) -> str:
@@ -139,9 +135,7 @@ def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
     if trial.values is None:
         last = trial.reports[-1].value if trial.reports else None
         return "–" if last is None else f"at {last:.5g}"
-    return "  ".join(
-        f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True)
-    )
+    return "  ".join(f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True))
 
 
 def _line(trial: Trial, progress: Progress) -> str:

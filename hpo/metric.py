@@ -28,7 +28,10 @@ _SCORES: dict[str, tuple[Task, ...]] = {
 }  # fmt: skip
 _LOSSES: dict[str, tuple[Task, ...]] = {
     "log_loss": _CLASSES, "brier_score": _CLASSES,
-    **dict.fromkeys(("mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "mean_absolute_percentage_error", "median_absolute_error", "max_error", "mean_squared_log_error", "root_mean_squared_log_error", "mean_poisson_deviance", "mean_gamma_deviance"), ("regression",)),
+    **dict.fromkeys((
+        "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "mean_absolute_percentage_error",
+        "median_absolute_error", "max_error", "mean_squared_log_error", "root_mean_squared_log_error",
+        "mean_poisson_deviance", "mean_gamma_deviance"), ("regression",)),
 }  # fmt: skip
 _SHORT = {
     "mae": "mean_absolute_error", "mse": "mean_squared_error", "rmse": "root_mean_squared_error",

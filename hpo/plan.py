@@ -89,11 +89,11 @@ def _warnings(sweep: Sweep, found: Plan) -> list[str]:
     if sweep.search.pruner is not None:
         from hpo.searchers.pruning import never_fires
 
-        curve = found.probe is None or any(r.fold is not None for r in found.probe.reports)
-        points = len({r.step for r in found.probe.reports if r.fold is None}) if found.probe else None
-        folds = sweep.validation.folds if sweep.data else points or 0
-        pruner = sweep.search.pruner
-        if why := never_fires(pruner.name, pruner.options, folds, sweep.search.trials, curve):
+        pruner, folds = sweep.search.pruner, sweep.validation.folds if sweep.data else None
+        reports = found.probe.reports if found.probe else ()
+        curve = found.probe is None or any(report.fold is not None or folds is None for report in reports)
+        why = never_fires(pruner.name, pruner.options, folds=folds, trials=sweep.search.trials, has_curve=curve)
+        if why:
             said.append(f"the pruner {pruner.name} can never stop a trial: {why}")
     if found.probe is not None and found.probe.failure is not None:
         said.append(f"the probe trial failed: {found.probe.failure.message}\n{found.probe.failure.traceback}".rstrip())

@@ -201,17 +201,13 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 
 
 @verb("search", "python -m hpo.search --space xgb.yaml --trials 50 --timeout 10m")
-@click.option(
-    "--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/."
-)
+@click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
 @click.option("--trials", metavar="N", help="Stop after this many trials.")
 @click.option("--timeout", metavar="TIME", help="Start no trial after this long: 90s, 10m, 1h30m.")
 @click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
-@click.option(
-    "--pruner", metavar="NAME", help="median, percentile, halving, hyperband, wilcoxon, patience or none."
-)
+@click.option("--pruner", metavar="NAME", help="median, percentile, halving, hyperband, wilcoxon, patience or none.")
 @click.option(
     "--set",
     "overrides",

@@ -20,9 +20,7 @@ def summarize(result: Result, console: Console) -> None:
     """For a person: short, and every next step is a command that can be pasted."""
     counts = _counts(result)
     said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    console.print(
-        f"\n[bold]{result.id}[/]: {said or 'no trials'} in {duration(result.seconds)}", highlight=False
-    )
+    console.print(f"\n[bold]{result.id}[/]: {said or 'no trials'} in {duration(result.seconds)}", highlight=False)
     for error, n in _failures(result).items():
         console.print(f"  [red]{n} failed:[/] ", end="")
         console.print(error, markup=False, highlight=False)

@@ -78,7 +78,7 @@ class Local:
             case Report() as report if slot.trial is not None:
                 slot.answer(keep is None or keep(slot.trial.number, report))
             case Lost(failure):
-                if slot.trial is not None:
+                if slot.trial is not None and slot.ready:
                     yield slot.trial.failed(failure, time.time())
                 slot.replace()
             case Trial() as trial:
@@ -178,17 +178,23 @@ class _Slot:
             self._process.kill()
 
     def replace(self) -> None:
-        """A new process for this slot; a worker that never gets ready is nobody's bad luck any more."""
-        if self.trial is not None:
-            keep_log(self._log, trial_folder(self._job.folder, self.trial.number))
-        if not self.ready:
+        """A new process for this slot. One that died before it was ready never saw the trial that waits for it;
+        the third such death in a row is nobody's bad luck any more."""
+        waiting = None
+        if self.ready:
+            if self.trial is not None:
+                keep_log(self._log, trial_folder(self._job.folder, self.trial.number))
+        else:
             self._stillborn += 1
+            waiting = self.trial
         if self._stillborn >= 3:
             tail = self._log.read_text(errors="replace")[-2000:].strip()
             raise InputError(f"workers die while they open the objective ({self._exit()}):\n{tail}")
         self.kill()
         self.trial = None
         self._spawn()
+        if waiting is not None:
+            self.submit(waiting)
 
     def kill(self) -> None:
         self.connection.close()

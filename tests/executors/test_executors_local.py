@@ -28,9 +28,7 @@ METRICS = (Metric("x", "maximize"),)
 
 class TestLocal(ExecutorSuite):
     def make(self, objective: Objective, folder: Path, **limits: Any) -> Executor:
-        job = Job(
-            objective, METRICS, 0, 1, folder, two_way=limits.get("two_way", False), memory=limits.get("memory")
-        )
+        job = Job(objective, METRICS, 0, 1, folder, two_way=limits.get("two_way", False), memory=limits.get("memory"))
         return Local(job, workers=2, deadline=limits.get("deadline"))
 
 
@@ -118,7 +116,10 @@ def test_workers_that_die_at_birth_are_not_replaced_for_ever(tmp_path: Path) -> 
         for _ in range(9):
             one(executor)
 
-    with closing(local(Deadly(), tmp_path)) as executor, pytest.raises(InputError, match=r"exit code 9(.|\n)*last words"):
+    with (
+        closing(local(Deadly(), tmp_path)) as executor,
+        pytest.raises(InputError, match=r"exit code 9(.|\n)*last words"),
+    ):
         both(executor)
 
 
@@ -140,9 +141,7 @@ time.sleep(600)
 
 
 def test_workers_die_with_their_driver(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as driver:
+    with subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         workers = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
         assert len(workers) == 2

@@ -1,4 +1,4 @@
-"""Conformance suites for the ports: what whoever implements one can run against it.
+"""The conformance suite of searchers: replay, conditions, states, progress.
 
 Subclassed in tests, ours and other people's; pytest collects the `test_` methods. A port is only as good as the
 promises that can be checked, and a searcher that breaks the replay promise shows it nowhere else than here.
