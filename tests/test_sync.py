@@ -1,0 +1,208 @@
+"""The process that publishes: killed, cut off, refused, without a server; everything arrives exactly once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import hpo.sync
+from hpo.journal import Journal
+from hpo.lease import Lease
+from tests.conftest import ROOT, Server, free_port
+from tests.tracking.sweeps import delivered_once, finished, journal_of, runs_of, until
+
+
+def follower(journal: Journal) -> subprocess.Popen[bytes]:
+    """As the driver starts it."""
+    log = (journal.path.parent / "sync.log").open("ab")
+    with log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "hpo.sync", "--follow", str(journal.path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=journal.path.parent, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def log_of(journal: Journal) -> str:
+    return (journal.path.parent / "sync.log").read_text()
+
+
+def parent_of(uri: str, name: str = "flights") -> object:
+    return next(run for run in runs_of(uri, name) if "hpo.trial" not in run.data.tags)
+
+
+def test_it_follows_a_driver_to_the_end(tmp_path: Path, uri: str) -> None:
+    journal = journal_of(tmp_path, uri, state="running", dataset=None)
+    with Lease(journal.path.with_suffix(".lock"), "the sweep"):
+        process = follower(journal)
+        journal.record(finished(0))
+        until(lambda: journal.runs().keys() == {-1, 0})
+        assert parent_of(uri).info.status == "RUNNING"  # type: ignore[attr-defined]
+        process.send_signal(signal.SIGINT)  # Ctrl-C means the search
+        journal.record(finished(1), finished(2))
+        journal.record(state="finished")
+        assert process.wait(60) == 0, log_of(journal)
+    assert parent_of(uri).info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert journal.fact("sync") == {"error": None, "published": 3}
+    assert log_of(journal) == ""
+    delivered_once(uri, "flights", 3)
+
+
+def test_killed_again_and_again_it_doubles_nothing(tmp_path: Path, uri: str) -> None:
+    """Struck on progress, in the middle of its work."""
+    trials = 40
+    journal = journal_of(tmp_path, uri, map(finished, range(trials)))
+    for goal in (0, 5, 15, 30):
+        process = follower(journal)
+        until(lambda goal=goal: len(journal.runs()) > goal)
+        process.kill()
+        process.wait()
+    assert journal.count_unpublished() > 0, "it was never struck in the middle of its work"
+    assert follower(journal).wait(120) == 0, log_of(journal)
+    delivered_once(uri, "flights", trials)
+
+
+def test_a_dead_driver_leaves_a_killed_run_that_a_resume_revives(tmp_path: Path, uri: str) -> None:
+    journal = journal_of(tmp_path, uri, map(finished, range(2)), state="running")  # nobody holds its lease
+    assert follower(journal).wait(60) == 0, log_of(journal)
+    run = parent_of(uri)
+    assert (run.info.status, run.data.tags["hpo.reason"]) == ("KILLED", "the driver is gone")  # type: ignore[attr-defined]
+    with Lease(journal.path.with_suffix(".lock"), "the sweep"):
+        process = follower(journal)
+        until(lambda: parent_of(uri).info.status == "RUNNING")  # type: ignore[attr-defined]
+        journal.record(finished(2), state="finished")
+        assert process.wait(60) == 0, log_of(journal)
+    assert parent_of(uri).info.status == "FINISHED"  # type: ignore[attr-defined]
+    delivered_once(uri, "flights", 3)
+
+
+def test_without_a_server_everything_waits(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hpo.sync, "PATIENCE", 1.0)
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # this process is the test's
+    nowhere = f"http://ada:s3cret@127.0.0.1:{free_port()}"
+    journal = journal_of(tmp_path, nowhere, map(finished, range(3)), id="absent-1", name="absent")
+    assert hpo.sync.follow(journal.path) == hpo.sync.PENDING
+    assert journal.count_unpublished() == 3
+    assert "s3cret" not in journal.fact("sync")["error"]
+    with pytest.raises(SystemExit) as stopped:
+        hpo.sync.main.main(["--folder", str(tmp_path)], standalone_mode=False)
+    assert stopped.value.code == 1
+    said = capsys.readouterr().out
+    assert said.startswith("absent-1: 3 trials not delivered to http://ada:***@127.0.0.1")
+    journal.record(tracking_uri=server.uri)
+    with pytest.raises(SystemExit) as stopped:
+        hpo.sync.main.main(["absent", "--folder", str(tmp_path)], standalone_mode=False)
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == "absent-1: delivered\n"
+    delivered_once(server.uri, "absent", 3)
+
+
+def test_a_server_that_goes_away_and_comes_back(tmp_path: Path, server: Server) -> None:
+    journal = journal_of(tmp_path, server.uri, id="outage-1", name="outage", state="running")
+    with Lease(journal.path.with_suffix(".lock"), "the sweep"):
+        process = follower(journal)
+        journal.record(*map(finished, range(3)))
+        until(lambda: journal.count_unpublished() == 0)
+        server.stop()
+        journal.record(*map(finished, range(3, 8)))
+        until(lambda: (journal.fact("sync") or {}).get("error") is not None)
+        journal.record(state="finished")
+        server.start()
+        assert process.wait(60) == 0, log_of(journal)
+    delivered_once(server.uri, "outage", 8)
+
+
+class _Careless(BaseHTTPRequestHandler):
+    """A proxy that does what it is asked and loses every third answer to a `runs/create`."""
+
+    target = ""
+    creates = 0
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._forward(body)
+
+    def do_GET(self) -> None:
+        self._forward(None)
+
+    do_PUT = do_PATCH = do_DELETE = do_POST
+
+    def _forward(self, body: bytes | None) -> None:
+        headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+        request = urllib.request.Request(self.target + self.path, body, headers, method=self.command)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                status, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, content = error.code, error.read()
+        if self.path.endswith("runs/create"):
+            type(self).creates += 1
+            if self.creates % 3 == 0:
+                self.close_connection = True
+                return
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_lost_answers_make_no_second_run(tmp_path: Path, server: Server) -> None:
+    handler = type("Careless", (_Careless,), {"target": server.uri})
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        uri = f"http://127.0.0.1:{proxy.server_port}"
+        journal = journal_of(tmp_path, uri, map(finished, range(10)), id="careless-1", name="careless")
+        assert follower(journal).wait(120) == 0, log_of(journal)
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert handler.creates == 11, "a lost answer was followed by a second create"
+    delivered_once(server.uri, "careless", 10)
+
+
+def test_two_are_not_let_in(tmp_path: Path, uri: str) -> None:
+    journal = journal_of(tmp_path, uri, map(finished, range(2)))
+    with Lease(journal.path.with_suffix(".sync"), "publishing"):
+        assert "is held by process" in (hpo.sync.deliver(journal.path) or "")
+        process = follower(journal)  # waits for its turn
+        until(lambda: process.poll() is None)
+        assert journal.runs() == {}
+    assert process.wait(60) == 0, log_of(journal)
+    delivered_once(uri, "flights", 2)
+
+
+def test_a_fresh_store_is_made_by_one_of_many(tmp_path: Path) -> None:
+    """Eight processes on a cold database: seven die in the migration race, without the lock."""
+    uri = f"sqlite:///{tmp_path / 'fresh.db'}"
+    journals = [
+        journal_of(tmp_path / name, uri, [finished(0)], id=f"{name}-1", name=name) for name in ("one", "two")
+    ]
+    followers = [follower(journal) for journal in journals]
+    for journal, process in zip(journals, followers, strict=True):
+        assert process.wait(180) == 0, log_of(journal)
+        delivered_once(uri, journal.fact("name"), 1)
+
+
+def test_artifacts_lie_beside_the_store(tmp_path: Path, uri: str) -> None:
+    """Where `mlflow ui --backend-store-uri sqlite:///mlflow.db`, started there, finds them; not in our cwd."""
+    journal = journal_of(tmp_path / "elsewhere", uri, [finished(3)])
+    assert hpo.sync.deliver(journal.path) is None
+    run_id = journal.runs()[3]
+    assert (tmp_path / "mlruns" / "flights" / run_id / "artifacts" / "traceback.txt").read_text() == "Traceback: here"
+    assert MlflowClient(uri).get_run(run_id).info.artifact_uri.startswith((tmp_path / "mlruns").as_uri())
