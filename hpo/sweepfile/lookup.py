@@ -102,7 +102,7 @@ def _module_hint(module: str, root: Path) -> str:
         return did_you_mean(last, (found.name for found in pkgutil.iter_modules(inside)))
     top = module.partition(".")[0]
     guess = did_you_mean(top, (found.name for found in pkgutil.iter_modules()))
-    return guess or f"install it, or put {top}.py into {root}"
+    return f"{guess} install it, or put {top}.py into {root}".lstrip()
 
 
 def _defined_names(file: Path) -> set[str] | None:

@@ -135,7 +135,7 @@ def _cycles(known: dict[str, Parameter]) -> Iterator[Breach]:
     told: set[str] = set()
     for name in known:
         ways: list[tuple[str, ...]] = [(name,)]
-        seen: set[str] = set()
+        seen = {name}
         while ways and name not in told:
             way = ways.pop()
             for parent in known[way[-1]].when:

@@ -191,12 +191,15 @@ class File(Form):
         ),
     ] = Field(default_factory=Limits, description="What one trial may cost")
     promote: Annotated[
-        Promote,
-        Written(
-            model=("Name of the registered model; this file's name when left out", Title | None),
-            alias=("Alias that the best version carries", Alias),
-            min_gain="How much better than the champion a model must be on the hold-out",
-        ),
+        Annotated[
+            Promote,
+            Written(
+                model=("Name of the registered model; this file's name when left out", Title | None),
+                alias=("Alias that the best version carries", Alias),
+                min_gain="How much better than the champion a model must be on the hold-out",
+            ),
+        ]
+        | None,
         OrFalse(),
     ] = Field(default_factory=Promote, description="How the best model is registered; false: not at all")
 

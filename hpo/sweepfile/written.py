@@ -69,11 +69,11 @@ class OneOrMore:
 
 
 class OrFalse:
-    """Annotation: `false` stands for None."""
+    """Annotation of `X | None`: an X, or `false` for None. An empty key is an oversight and no way to say no."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
-            lambda value, inner: None if value is False else inner(value), handler(source)
+            lambda value, inner: None if value is False else inner(value), handler.generate_schema(get_args(source)[0])
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
