@@ -22,6 +22,7 @@ import mlflow.artifacts
 import mlflow.pyfunc
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -139,7 +140,7 @@ def promote(client: MlflowClient, experiment: str, run_id: str, candidate: Candi
 def _outcome(candidate: Candidate, version: ModelVersion, judged: Verdict, theirs: Scores | None) -> Promotion:
     alias = candidate.alias if judged.promote else CHALLENGER
     return Promotion(
-        version.version, candidate.model, alias, judged.promote, judged.reasons, candidate.scores, theirs,
+        _id(version), candidate.model, alias, judged.promote, judged.reasons, candidate.scores, theirs,
         uri=f"models:/{candidate.model}@{alias}", run_id=version.run_id,
     )  # fmt: skip
 
@@ -154,11 +155,10 @@ def _judge(
     value = candidate.scores[metric.name]
     if champion is None:
         return None, verdict(None, value, metric)
-    uri = f"models:/{candidate.model}/{_id(champion)}"
     try:
+        place = client.get_model_version_download_uri(candidate.model, _id(champion))
         with tempfile.TemporaryDirectory() as scratch:
-            where = client.tracking_uri
-            local = mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=where, registry_uri=where)
+            local = mlflow.artifacts.download_artifacts(place, dst_path=scratch, tracking_uri=client.tracking_uri)
             theirs = _score(local, score)
         return theirs, verdict(theirs[metric.name], value, metric, candidate.min_gain)
     except (_UnscorableError, KeyError, FileNotFoundError) as error:
@@ -242,18 +242,20 @@ def _register(client: MlflowClient, experiment: str, run_id: str, candidate: Can
         "hpo.rows": candidate.rows,
         **{f"holdout_{name}": repr(value) for name, value in candidate.scores.items()},
     }
-    model_id = _log(client, experiment, run_id, candidate, tags)
-    return client.create_model_version(
-        candidate.model, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+    logged = _log(client, experiment, run_id, candidate, tags)
+    return client.create_model_version(  # `models:/m-…` as the source would be looked up in mlflow's global store
+        candidate.model, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
     )
 
 
-def _log(client: MlflowClient, experiment: str, run_id: str, candidate: Candidate, tags: Mapping[str, str]) -> str:
+def _log(
+    client: MlflowClient, experiment: str, run_id: str, candidate: Candidate, tags: Mapping[str, str]
+) -> LoggedModel:
     """A logged model of the parent run; what an interrupted call left half-written is replaced."""
     ours = f"tags.`hpo.sweep` = '{candidate.sweep}' AND tags.`hpo.trial` = '{candidate.trial}'"
     for model in client.search_logged_models([experiment], filter_string=ours):
         if str(model.status) == "READY":
-            return str(model.model_id)
+            return model
         client.delete_logged_model(model.model_id)
     model = client.create_logged_model(experiment, name=candidate.model, source_run_id=run_id, tags=dict(tags))
     with tempfile.TemporaryDirectory(dir=candidate.folder.parent) as scratch:
@@ -261,8 +263,7 @@ def _log(client: MlflowClient, experiment: str, run_id: str, candidate: Candidat
         about = Model(run_id=run_id, model_id=model.model_id)
         write_model(candidate.folder, built, candidate.columns, candidate.example, about)
         client.log_model_artifacts(model.model_id, str(built))
-    client.finalize_logged_model(model.model_id, "READY")
-    return str(model.model_id)
+    return client.finalize_logged_model(model.model_id, "READY")
 
 
 def write_model(

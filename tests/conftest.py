@@ -33,8 +33,14 @@ os.environ.update(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """mlflow 3.17 asks SQLAlchemy 2.1 for a way of loading that will go; nothing that its users can change."""
-    config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy:DeprecationWarning")
+    """What mlflow 3.17 provokes by itself, from SQLAlchemy 2.1, pandas 3 and its own chat models, and one hint."""
+    for ours in (
+        "ignore:The ``noload`` loader strategy:DeprecationWarning",
+        "ignore:Operation with range is deprecated:DeprecationWarning",
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning",
+        "ignore:.*An input example was not provided:UserWarning",
+    ):
+        config.addinivalue_line("filterwarnings", ours)
 
 
 @pytest.fixture(scope="session")

@@ -147,8 +147,8 @@ class _Careless(BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             status, content = error.code, error.read()
         if self.path.endswith("runs/create"):
-            type(self).creates += 1
-            if self.creates % 3 == 0:
+            _Careless.creates += 1
+            if _Careless.creates % 3 == 0:
                 self.close_connection = True
                 return
         self.send_response(status)
@@ -162,7 +162,8 @@ class _Careless(BaseHTTPRequestHandler):
 
 
 def test_lost_answers_make_no_second_run(tmp_path: Path, server: Server) -> None:
-    handler = type("Careless", (_Careless,), {"target": server.uri})
+    handler = _Careless
+    handler.target, handler.creates = server.uri, 0
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     try:
@@ -190,9 +191,7 @@ def test_two_are_not_let_in(tmp_path: Path, uri: str) -> None:
 def test_a_fresh_store_is_made_by_one_of_many(tmp_path: Path) -> None:
     """Eight processes on a cold database: seven die in the migration race, without the lock."""
     uri = f"sqlite:///{tmp_path / 'fresh.db'}"
-    journals = [
-        journal_of(tmp_path / name, uri, [finished(0)], id=f"{name}-1", name=name) for name in ("one", "two")
-    ]
+    journals = [journal_of(tmp_path / name, uri, [finished(0)], id=f"{name}-1", name=name) for name in ("one", "two")]
     followers = [follower(journal) for journal in journals]
     for journal, process in zip(journals, followers, strict=True):
         assert process.wait(180) == 0, log_of(journal)

@@ -1,0 +1,209 @@
+"""Judging, registering and the alias, with real models in a real registry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from hpo.data import Dataset, holdout_frame, prepare
+from hpo.loader import build
+from hpo.metric import Metric
+from hpo.objectives.refit import holdout_scores, refit
+from hpo.predictor import Predictor
+from hpo.registry import Candidate, Promotion, promote, verdict
+from hpo.sweep import Sweep
+from hpo.trial import Trial
+from tests.conftest import ROOT
+
+GREATER = Metric("roc_auc", "maximize")
+LESS = Metric("rmse", "minimize")
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "metric", "min_gain", "promoted"),
+    [
+        (None, 0.5, GREATER, 0.0, True),
+        (None, 9.9, LESS, 1.0, True),
+        (0.8, 0.81, GREATER, 0.0, True),
+        (0.8, 0.8, GREATER, 0.0, False),
+        (0.8, 0.79, GREATER, 0.0, False),
+        (2.0, 1.9, LESS, 0.0, True),
+        (2.0, 2.1, LESS, 0.0, False),
+        (0.8, 0.81, GREATER, 0.02, False),
+        (0.8, 0.85, GREATER, 0.02, True),
+        (0.8, float("nan"), GREATER, 0.0, False),
+        (None, float("inf"), GREATER, 0.0, False),
+        (float("nan"), 0.8, GREATER, 0.0, False),
+    ],
+)
+def test_verdict(champion: float | None, challenger: float, metric: Metric, min_gain: float, promoted: bool) -> None:
+    judged = verdict(champion, challenger, metric, min_gain)
+    assert judged.promote is promoted
+    assert all(judged.reasons)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Fitted models of rising quality on one data set, to be registered again and again."""
+
+    sweep: Sweep
+    dataset: Dataset
+    candidates: tuple[Candidate, ...]
+
+    def score(self, model: Any) -> Mapping[str, float]:
+        return holdout_scores(self.sweep, self.dataset, model)
+
+
+def fitted(folder: Path, rounds: tuple[int, ...], **changes: Any) -> Bench:
+    sweep = build(**{
+        "name": "segment", "data": {"path": str(ROOT / "data" / "segment.parquet"), "target": "category"},
+        "model": "xgboost.XGBClassifier", "fixed": {"max_depth": 2, "learning_rate": 0.3}, "metric": "log_loss",
+        "validation": {"folds": 3}, "space": {"n_estimators": {"int": [1, 100]}}, **changes,
+    })  # fmt: skip
+    dataset = prepare(sweep, folder / "data")
+    candidates = []
+    for number, count in enumerate(rounds):
+        model = folder / f"model-{number}"
+        refit(sweep, dataset, Trial(number, {"n_estimators": count}), model, 1)
+        candidates.append(Candidate(
+            sweep=f"segment-{number}", trial=number, folder=model, model="segment", alias="champion",
+            metric=sweep.metric, scores=holdout_scores(sweep, dataset, Predictor(model)), rows=dataset.digest,
+            columns=tuple(column.name for column in dataset.columns), example=holdout_frame(dataset)[0].head(3),
+            tags={"hpo.data": dataset.file_digest},
+        ))  # fmt: skip
+    return Bench(sweep, dataset, tuple(candidates))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return fitted(tmp_path_factory.mktemp("bench"), (1, 5, 10, 40))
+
+
+@pytest.fixture
+def submit(uri: str, bench: Bench) -> partial[Promotion]:
+    client = MlflowClient(uri, uri)
+    experiment = client.create_experiment("segment")
+    run_id = client.create_run(experiment).info.run_id
+    return partial(promote, client, experiment, run_id, score=bench.score)
+
+
+def champion_of(uri: str) -> str:
+    return str(MlflowClient(uri, uri).get_model_version_by_alias("segment", "champion").version)
+
+
+def test_the_first_becomes_champion_and_a_better_one_takes_its_place(
+    uri: str, bench: Bench, submit: partial[Promotion]
+) -> None:
+    first = submit(bench.candidates[0])
+    assert (first.promoted, first.version, first.reasons) == (True, "1", ("there was no champion",))
+    second = submit(bench.candidates[1])
+    assert (second.promoted, second.version, second.alias) == (True, "2", "champion")
+    assert second.champion_scores == pytest.approx(first.scores)  # scored again, by its own code, on our rows
+    assert champion_of(uri) == "2"
+    version = MlflowClient(uri, uri).get_model_version("segment", "2")
+    assert {"hpo.sweep": "segment-1", "hpo.trial": "1", "hpo.metric": "log_loss"}.items() <= version.tags.items()
+    assert float(version.tags["holdout_log_loss"]) == second.scores["log_loss"]
+
+
+def test_a_worse_one_is_kept_as_challenger(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    submit(bench.candidates[2])
+    worse = submit(bench.candidates[0])
+    assert (worse.promoted, worse.alias, worse.uri) == (False, "challenger", "models:/segment@challenger")
+    assert "worse" in worse.reasons[-1]
+    assert champion_of(uri) == "1"
+    assert str(MlflowClient(uri, uri).get_model_version_by_alias("segment", "challenger").version) == "2"
+
+
+def test_a_repetition_registers_nothing_twice(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    client = MlflowClient(uri, uri)
+    assert submit(bench.candidates[0]).version == submit(bench.candidates[0]).version == "1"
+    assert len(client.search_model_versions("name = 'segment'")) == 1
+    experiment = client.get_experiment_by_name("segment").experiment_id
+    assert len(client.search_logged_models([experiment])) == 1
+
+
+def test_a_half_written_model_is_replaced(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    """Killed between creating the logged model and its last file."""
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("segment").experiment_id
+    client.create_logged_model(experiment, tags={"hpo.sweep": "segment-0", "hpo.trial": "0"})
+    assert submit(bench.candidates[0]).promoted
+    assert [str(m.status) for m in client.search_logged_models([experiment])] == ["READY"]
+
+
+def test_a_champion_that_cannot_be_scored_stays(
+    uri: str, bench: Bench, submit: partial[Promotion], tmp_path: Path
+) -> None:
+    """It was trained on other columns; nobody knows whether the new one is better."""
+    strange = replace(bench.candidates[0], columns=("no such column",), example=None)
+    submit(strange)
+    kept = submit(bench.candidates[3])
+    assert not kept.promoted
+    assert "cannot be scored" in kept.reasons[0]
+    assert champion_of(uri) == "1"
+
+
+def test_without_a_holdout_nothing_is_promoted(bench: Bench, submit: partial[Promotion]) -> None:
+    kept = submit(replace(bench.candidates[0], scores={}, example=None))
+    assert (kept.promoted, kept.alias) == (False, "challenger")
+
+
+def test_a_rollback_by_a_person_is_not_undone_by_an_old_rival(
+    uri: str, bench: Bench, submit: partial[Promotion]
+) -> None:
+    client = MlflowClient(uri, uri)
+    for candidate in bench.candidates[:2]:
+        submit(candidate)
+    client.set_registered_model_alias("segment", "champion", "1")
+    assert submit(bench.candidates[2]).promoted
+    assert champion_of(uri) == "3"
+
+
+def test_whoever_writes_last_the_best_one_has_the_alias(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    best = f"segment-{len(bench.candidates) - 1}"
+    for _ in range(3):
+        client = MlflowClient(uri, uri)
+        with ThreadPoolExecutor(len(bench.candidates)) as pool:
+            outcomes = list(pool.map(submit, bench.candidates))
+        version = client.get_model_version_by_alias("segment", "champion")
+        assert version.tags["hpo.sweep"] == best
+        assert outcomes[-1].promoted
+        client.delete_registered_model("segment")
+
+
+@pytest.mark.parametrize("model", ["xgboost.XGBClassifier", "sklearn.ensemble.RandomForestClassifier"])
+def test_a_served_model_predicts_raw_rows_and_needs_no_pickle(tmp_path: Path, uri: str, model: str) -> None:
+    """In a process that has never seen hpo: the folder is whole in itself."""
+    made = fitted(tmp_path, (5,), model=model, fixed={"max_depth": 3})
+    client = MlflowClient(uri, uri)
+    experiment = client.create_experiment("segment")
+    promote(client, experiment, client.create_run(experiment).info.run_id, made.candidates[0], made.score)
+    code = f"""
+import sys, mlflow, pandas as pd
+mlflow.set_tracking_uri({uri!r})
+rows = pd.read_parquet({str(ROOT / "data" / "segment.parquet")!r})
+model = mlflow.pyfunc.load_model("models:/segment@champion")
+assert "hpo" not in sys.modules
+print((model.predict(rows) == rows["category"].astype(str)).mean())
+print(model.predict(rows.astype({{"region-centroid-col": "float32"}}), params={{"output": "probability"}}).shape[1])
+if "xgb" in {model!r}:
+    print(type(mlflow.xgboost.load_model("models:/segment@champion")).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    accuracy, classes, *native = done.stdout.split()
+    assert float(accuracy) > 0.8
+    assert int(classes) == 7
+    assert native in ([], ["Booster"])
