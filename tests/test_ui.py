@@ -1,0 +1,56 @@
+"""The stock MLflow UI, in a real browser, shows a sweep as one run with its trials under it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import hpo.sync
+from hpo.journal import PARENT
+from tests.conftest import Server
+from tests.tracking.sweeps import finished, journal_of
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
+
+
+def browse(page: str, picture: Path, *wanted: str) -> str:
+    """The text of the page once all that is wanted is on it; how it looked then is in the picture."""
+    assert BROWSER is not None
+    arguments = [BROWSER, *FLAGS, f"--user-data-dir={picture.parent / 'profile'}", "--window-size=1600,900"]
+    text = ""
+    for patience in (5_000, 15_000, 45_000):  # milliseconds of the page's own, virtual time
+        budget = [f"--virtual-time-budget={patience}", "--run-all-compositor-stages-before-draw"]
+        subprocess.run(
+            [*arguments, *budget, f"--screenshot={picture}", page],
+            check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        dump = subprocess.run(
+            [*arguments, *budget, "--dump-dom", page], check=True, capture_output=True, text=True, timeout=120
+        ).stdout
+        text = re.sub(r"<(script|style).*?</\1>|<[^>]+>", "\n", dump, flags=re.S)
+        if all(word in text for word in wanted):
+            return text
+        time.sleep(1)
+    raise AssertionError(f"{[word for word in wanted if word not in text]} not on the page:\n{text[-3000:]}")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: Server) -> None:
+    journal = journal_of(tmp_path, server.uri, map(finished, range(5)), id="shown-1", name="shown")
+    assert hpo.sync.deliver(journal.path) is None
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("shown").experiment_id
+    experiment_page = f"{server.uri}/#/experiments/{experiment}"
+    table = browse(f"{experiment_page}/runs", tmp_path / "table.png", "shown-1")
+    assert "trial-0000" not in table, "the trials are not folded into their sweep"
+    sweep = f"{experiment_page}/runs/{journal.runs()[PARENT]}"
+    browse(sweep, tmp_path / "sweep.png", "shown-1", "best_roc_auc", "search.trials", "hpo.engine", "trial-0004")
+    trial = f"{experiment_page}/runs/{journal.runs()[4]}"
+    browse(trial, tmp_path / "trial.png", "trial-0004", "shown-1", "roc_auc_curve", "learning_rate")
