@@ -53,6 +53,8 @@ SKOPS_TRUSTED = (
     "sklearn.metrics._dist_metrics.MinkowskiDistance64",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
 )
 
@@ -79,10 +81,10 @@ def category_key(value: Any) -> str:
 
 
 def parse_dates(series: pd.Series[Any], format: str | None) -> pd.Series[Any]:
-    """Timestamps in UTC; what cannot be read is missing."""
+    """Timestamps in UTC; what cannot be read is missing. Text without a format of its own is read as ISO 8601."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
-    return pd.to_datetime(series, errors="coerce", utc=True, format=format if _is_text(series) else None)
+    return pd.to_datetime(series, errors="coerce", utc=True, format=(format or "ISO8601") if _is_text(series) else None)
 
 
 def _numeric(series: pd.Series[Any], column: Mapping[str, Any]) -> Matrix:

@@ -7,6 +7,7 @@ and trained on the blocks before it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
     kept = np.arange(len(rows.target), dtype=np.intp)
     if holdout > 0:
         kept = np.setdiff1d(kept, _holdout(rows, holdout, seed))
+        if len(kept) < 2 * (folds + 1):  # only where most rows share their last moment
+            raise InputError(Problem("too few different times for the hold-out", "validation.time", "a finer column"))
     if rows.times is not None:
         blocks[kept] = _expanding(rows.times[kept], folds)
     else:
@@ -65,7 +68,7 @@ def _holdout(rows: Rows, share: float, seed: int) -> NDArray[np.intp]:
         first = min(round(len(everything) * (1 - share)), len(everything) - 1)
         return np.flatnonzero(rows.times >= np.sort(rows.times)[first])
     if rows.groups is not None:
-        parts = min(_PARTS, len(np.unique(rows.groups)))
+        parts = min(_PARTS, len(np.unique(rows.groups)), _rarest(rows))
         wanted = min(max(1, round(share * parts)), parts - 1)
         pieces = _splitter(rows, parts, seed).split(everything, rows.target, rows.groups)
         return np.concatenate([piece for _, (_, piece) in zip(range(wanted), pieces, strict=False)])
@@ -99,19 +102,25 @@ def _expanding(times: NDArray[np.float64], folds: int) -> Blocks:
     return blocks
 
 
+def _rarest(rows: Rows) -> int:
+    return int(np.bincount(rows.target, minlength=rows.classes).min()) if rows.classes else len(rows.target)
+
+
 def _check_counts(rows: Rows, holdout: float, folds: int) -> None:
-    parts = folds + (1 if holdout > 0 else 0) + (1 if rows.times is not None else 0)
+    what = f"{folds} folds and a hold-out of {holdout:g}" if holdout else f"{folds} folds"
+    blocks = folds + (rows.times is not None)
+    least = math.ceil(blocks / (1 - holdout) - 1e-9) + (holdout > 0)  # of whatever each block needs one of
     problems = []
-    if (have := len(rows.target)) < 2 * parts:
-        problems.append(Problem(f"{have} rows are too few for {folds} folds and the hold-out", "validation.folds"))
-    if rows.groups is not None and (have := len(np.unique(rows.groups))) < parts:
+    if (have := len(rows.target)) < 2 * least:
+        problems.append(Problem(f"{have} rows are too few for {what}", "validation.folds", f"{2 * least} are enough"))
+    elif rows.classes > 1 and 0 < have * holdout < rows.classes:
+        problems.append(Problem(f"a hold-out of {holdout:g} has less than a row a class", "data.holdout", "enlarge it"))
+    if rows.groups is not None and (have := len(np.unique(rows.groups))) < folds + (holdout > 0):
+        problems.append(Problem(f"{have} groups are too few for {what}", "validation.groups", "fewer folds"))
+    if rows.classes and (have := _rarest(rows)) < least:
         problems.append(Problem(
-            f"{have} groups are too few for {folds} folds and the hold-out", "validation.groups", "fewer folds"
-        ))  # fmt: skip
-    if rows.classes and (rare := int(np.bincount(rows.target).min())) < parts:
-        problems.append(Problem(
-            f"the rarest class has {rare} row{'s' * (rare != 1)}: {folds} folds and the hold-out need {parts}",
-            "data.target", "fewer folds, or leave the rows of that class out",
+            f"the rarest class has {have} row{'s' * (have != 1)}: {what} need {least}", "data.target",
+            "fewer folds, or leave the rows of that class out",
         ))  # fmt: skip
     if problems:
         raise InputError(*problems)

@@ -33,7 +33,8 @@ def read_target(series: pd.Series[Any], sweep: Sweep) -> tuple[Task, tuple[Label
     if task == "regression":
         return task, (), _numbers(series, name, kind)
     different = [_label(value) for value in series.unique()]
-    classes = tuple(sorted(set(different), key=lambda label: label if kind == "number" else str(label)))
+    numbers = all(isinstance(label, (int, float)) for label in different)
+    classes = tuple(sorted(set(different), key=None if numbers else str))
     if problem := _wrong_classes(name, kind, task, classes, asked=sweep.data.task is not None):
         raise InputError(problem)
     codes = {label: code for code, label in enumerate(classes)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sklearn.base import clone, is_classifier, is_regressor
@@ -83,9 +84,10 @@ def check_estimator(sweep: Sweep, dataset: Dataset) -> None:
                 f"take a {other}, or set data.task",
             )
         )
-    # Any value does for a name, except inside the model: a choice there may bring parameters of its own.
-    first = {parameter.name: next(iter(_some_values(parameter))) for parameter in sweep.space.parameters}
-    estimator = make_estimator(sweep, dataset, first, threads=1)
+    for turn in range(max((len(p.values) for p in sweep.space.parameters if isinstance(p, Choice)), default=1)):
+        # Each choice in its turn, so that conditional parameters are met beside the value that they need.
+        params = sweep.space.sample(partial(_some_value, turn))
+        estimator = make_estimator(sweep, dataset, params, threads=1)
     if not hasattr(estimator, "predict_proba"):
         asking = [m.name for m in (*sweep.metrics, *sweep.extra_metrics) if needs_probabilities(m)]
         if asking:
@@ -95,8 +97,8 @@ def check_estimator(sweep: Sweep, dataset: Dataset) -> None:
             ))  # fmt: skip
 
 
-def _some_values(parameter: Parameter) -> tuple[Any, ...]:
-    return parameter.values if isinstance(parameter, Choice) else (parameter.low,)
+def _some_value(turn: int, parameter: Parameter) -> Any:
+    return parameter.values[turn % len(parameter.values)] if isinstance(parameter, Choice) else parameter.low
 
 
 def _instance(sweep: Sweep) -> Any:
@@ -127,21 +129,24 @@ def _set(estimator: Any, params: Mapping[str, Any]) -> Any:
         raise InputError(*problems)
     try:
         return estimator.set_params(**params)
-    except ValueError as error:  # a nested name: scikit-learn names the step that does not know it
+    except (ValueError, AttributeError) as error:  # scikit-learn names the step that does not know a nested name
         raise InputError(Problem(str(error), "space", did_you_mean(next(iter(params)), known))) from None
 
 
 def _settle(estimator: Any, given: Mapping[str, Any], seed: int, threads: int) -> Any:
-    """Seed and threads, wherever the estimator takes them and the user said nothing."""
-    settled = {"random_state": seed}
-    if not isinstance(estimator, LogisticRegression):  # there, `n_jobs` has no effect any more and warns
-        settled["n_jobs"] = threads
-    open_names = {
-        name: settled[name.rpartition("__")[2]]
-        for name, value in estimator.get_params(deep=True).items()
-        if value is None and name not in given and name.rpartition("__")[2] in settled
-    }
-    return estimator.set_params(**open_names)
+    """Seed and threads, in the estimator and inside it, wherever it takes them and the user said nothing."""
+    params = estimator.get_params(deep=True)
+    settled = {}
+    for name, value in params.items():
+        owner, _, short = name.rpartition("__")
+        if value is not None or name in given:
+            continue
+        if short == "random_state":
+            settled[name] = seed
+        # In LogisticRegression, `n_jobs` has no effect any more, and warns.
+        elif short == "n_jobs" and not isinstance(params.get(owner, estimator), LogisticRegression):
+            settled[name] = threads
+    return estimator.set_params(**settled)
 
 
 def _reads_categories(model: Any) -> bool:

@@ -51,7 +51,10 @@ Predicted = PredictedClasses | PredictedNumbers
 
 
 def predict(metrics: Sequence[Metric], estimator: Any, features: NDArray[Any], classes: int) -> Predicted:
-    """What a fitted estimator says about these rows, as far as the metrics need it."""
+    """What a fitted estimator says about these rows, as far as the metrics need it.
+
+    Probabilities even where scikit-learn would take the decision function: they are what is served and judged.
+    """
     labels = np.asarray(estimator.predict(features))
     if not classes:
         return PredictedNumbers(labels)
