@@ -261,7 +261,7 @@ def test_the_loader_is_light() -> None:
     assert out.stdout.strip() == "[]"
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(documents())
 def test_any_document_gives_a_sweep_or_an_input_error(document: dict[str, Any]) -> None:
     _sweep_or_input_error(document)
@@ -274,6 +274,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(BUNDLED), st.sampled_from(sorted(File.model_fields)), values)
 def test_any_value_under_any_key(file: Path, key: str, value: Any) -> None:
     document = copy.deepcopy(dict(load(file).document))
@@ -281,7 +282,7 @@ def test_any_value_under_any_key(file: Path, key: str, value: Any) -> None:
     _sweep_or_input_error(document)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(BUNDLED), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), st.text(max_size=3)), max_size=4)
 )

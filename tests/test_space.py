@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.space import Choice, Float, Int, Parameter, Space
@@ -112,6 +112,7 @@ def spaces(draw: st.DrawFn) -> Space:
     return Space(tuple(draw(st.permutations(parameters))))
 
 
+@settings(deadline=None)
 @given(spaces(), st.randoms(use_true_random=False))
 def test_whatever_is_sampled_lies_inside(space: Space, rng: random.Random) -> None:
     def suggest(parameter: Parameter) -> Value:

@@ -41,7 +41,8 @@ def identity(root: Path, changes: dict[str, Any] | None = None, document: dict[s
     [
         {"search.trials": 7}, {"search.timeout": "1h"}, {"search.workers": 3}, {"search.threads": 2},
         {"limits.retries": 0}, {"limits.trial_timeout": 9}, {"limits.memory": "1G"}, {"limits.failures": 3},
-        {"promote": False}, {"promote.alias": "best"}, {"metrics": ["mae"]}, {"search.sampler": "tpe"}, {"search.pruner": "none"},
+        {"promote": False}, {"promote.alias": "best"}, {"metrics": ["mae"]}, {"search.sampler": "tpe"},
+        {"search.pruner": "none"},
         {"space": {"alpha": {"float": [0.1, 1]}, "k": {"choice": ["x", "y"], "when": {}}}},
         {"data.path": "./t.csv"},
     ],

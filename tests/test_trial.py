@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.trial import Failure, Report, Trial
@@ -30,6 +30,7 @@ trials = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(trials)
 def test_json_keeps_everything(trial: Trial) -> None:
     again = Trial.from_json(json.loads(json.dumps(trial.to_json(), allow_nan=False)))

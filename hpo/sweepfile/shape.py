@@ -45,7 +45,7 @@ def _scalar(value: Any) -> Any:
 
 Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["null", "boolean", "number", "string"]})]
 Whole = Annotated[int, Ge(-EXACT), Le(EXACT), BeforeValidator(whole)]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 Column = Annotated[str, MinLen(1)]
 # MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
 Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
@@ -227,10 +227,14 @@ def read(data: Mapping[str, Any]) -> tuple[File, list[ErrorDetails]]:
 
 
 class _Plain(GenerateJsonSchema):
-    """No titles: an editor shows them instead of the descriptions."""
+    """No titles, which editors show instead of descriptions; and keys that fit no pattern are refused."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def dict_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().dict_schema(schema)
+        return {**made, "additionalProperties": False} if "patternProperties" in made else made
 
 
 def json_schema() -> dict[str, Any]:

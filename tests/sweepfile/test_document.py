@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.errors import InputError
@@ -141,6 +141,7 @@ def test_wrong_overrides_are_reported_together() -> None:
     assert [p.where for p in caught.value.problems] == [f"--set {setting}" for setting in wrong]
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet=" \n\t-:?,[]{}#&*!|>'\"%@`~<.0123456789abcdeExoru\\U", max_size=60))
 def test_any_text_gives_plain_data_or_an_input_error(text: str) -> None:
     begun = time.process_time()
@@ -167,6 +168,7 @@ def _assert_plain(value: object) -> None:
         assert value is None or type(value) in (bool, int, float, str)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "bytes.yaml"

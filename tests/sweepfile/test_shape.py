@@ -87,7 +87,7 @@ def test_bundled_spaces_fit(name: str) -> None:
     assert not shape.read(BUNDLED[name])[1]
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(documents())
 def test_schema_and_validation_accept_the_same(document: dict[str, Any]) -> None:
     """Only the size of a text like "1K" is beyond a pattern, and none of the pieces is one."""
@@ -101,6 +101,13 @@ def test_schema_and_validation_accept_the_same(document: dict[str, Any]) -> None
 def test_every_section_with_every_piece(key: str, piece: Any) -> None:
     document = {**SMALL, key: piece}
     assert VALIDATOR.is_valid(document) == (not shape.read(document)[1])
+
+
+@pytest.mark.parametrize("name", ["x y", "9x", "<float>", "", "x-y", "ß", "x" * 201, "a.b"])
+def test_names_that_are_none(name: str) -> None:
+    for document in ({**SMALL, "space": {name: {"int": [1, 2]}}}, {**SMALL, "fixed": {name: 1}}):
+        assert shape.read(document)[1]
+        assert not VALIDATOR.is_valid(document)
 
 
 def test_every_key_is_described() -> None:
