@@ -133,9 +133,7 @@ def run_attempt(
     try:
         values = _values(evaluate(attempt), metrics)
     except MemoryError as error:
-        failure = Failure(
-            "memory", f"out of memory: {error}" if str(error) else "out of memory", _trace(error)
-        )
+        failure = Failure("memory", f"out of memory: {error}" if str(error) else "out of memory", _trace(error))
     except Exception as error:
         if isinstance(error, Pruned) or type(error).__name__ == "TrialPruned":  # Optuna's, from moved code
             pruned = True

@@ -111,9 +111,9 @@ def board(progress: Progress, width: int) -> RenderableType:
         what = trial.failure.message if trial.failure else _values(trial, sweep.metrics)
         row.append(f"{what}  ").append(f"{duration(trial.seconds)}  {say(trial.params)}", style="dim")
         rows.append(row)
-    for row in rows:
-        if isinstance(row, Text):
-            row.no_wrap, row.overflow = True, "ellipsis"
+    for line in rows:
+        if isinstance(line, Text):
+            line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*rows)
 
 

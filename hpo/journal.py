@@ -62,9 +62,7 @@ class Journal:
             db = sqlite3.connect(new)
             with db:
                 db.executescript(_SCHEMA)
-                db.executemany(
-                    "INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()]
-                )
+                db.executemany("INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()])
                 db.execute(f"PRAGMA user_version={VERSION}")
             db.close()
             new.rename(path)
@@ -146,9 +144,7 @@ class Journal:
 
     def _decode(self, body: str, crc: int) -> Trial:
         if zlib.crc32(body.encode()) != crc:
-            raise JournalError(
-                f"{self.path} is damaged: a trial's checksum does not match; nothing was changed"
-            )
+            raise JournalError(f"{self.path} is damaged: a trial's checksum does not match; nothing was changed")
         return Trial.from_json(json.loads(body))
 
     @contextmanager

@@ -28,9 +28,7 @@ class Lease:
             os.close(self._fd)
             who = holder(path) or {}
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.get("since", 0)))
-            raise HeldError(
-                f"{what} is held by process {who.get('pid', '?')} on {who.get('host', '?')} since {since}"
-            )
+            raise HeldError(f"{what} is held by process {who.get('pid', '?')} on {who.get('host', '?')} since {since}")
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, note.encode(), 0)

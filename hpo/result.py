@@ -62,9 +62,7 @@ class Result:
         return tuple(
             trial
             for trial, mine in done
-            if not any(
-                other != mine and all(o >= m for o, m in zip(other, mine, strict=True)) for _, other in done
-            )
+            if not any(other != mine and all(o >= m for o, m in zip(other, mine, strict=True)) for _, other in done)
         )
 
     @property

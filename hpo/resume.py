@@ -29,9 +29,7 @@ class Claim(NamedTuple):
     resumed: bool
 
 
-def claim(
-    sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None = None, **facts: Any
-) -> Claim:
+def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None = None, **facts: Any) -> Claim:
     """Continue the named sweep, else the unfinished one of this name, else begin one with these first facts."""
     if resume is not None:
         return _continue(sweep, find(folder, resume), folder)
@@ -59,11 +57,7 @@ def find(folder: Path, id: str) -> Path:
     if len(hits) == 1:
         return hits[0]
     names = [path.stem for path in known]
-    hint = (
-        did_you_mean(id, names[:12]) or f"the latest is {names[0]}"
-        if names
-        else f"there is none under {folder}"
-    )
+    hint = did_you_mean(id, names[:12]) or f"the latest is {names[0]}" if names else f"there is none under {folder}"
     raise InputError(Problem(f"{'more than one' if hits else 'no'} sweep {id!r}", hint=hint))
 
 

@@ -148,8 +148,7 @@ class Space:
     def is_active(parameter: Parameter, params: Params) -> bool:
         """True if the values chosen so far (its parents among them) switch the parameter on."""
         return all(
-            parent in params and any(params[parent] == v for v in values)
-            for parent, values in parameter.when.items()
+            parent in params and any(params[parent] == v for v in values) for parent, values in parameter.when.items()
         )
 
     @cached_property

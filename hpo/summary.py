@@ -74,8 +74,8 @@ def _print_best(result: Result, best: Trial, console: Console) -> None:
             else ""
         )
         console.print(f"  {metric.name:<24} [green]{value:.6g}[/]{spread}", highlight=False)
-    for name, value in best.params.items():
-        console.print(f"  {name:<24} {value}", markup=False, highlight=False)
+    for name, chosen in best.params.items():
+        console.print(f"  {name:<24} {chosen}", markup=False, highlight=False)
     if len(result.metrics) > 1:
         numbers = ", ".join(str(trial.number) for trial in result.pareto_front)
         console.print(f"  on the Pareto front: trials {numbers}", highlight=False)

@@ -128,6 +128,7 @@ class Sweep:
         flat["objective"] = self.objective if isinstance(self.objective, str) else _qualified(self.objective)
         flat |= {f"metric.{m.name}": m.direction for m in self.metrics}
         flat |= {f"fixed.{key}": _text(value) for key, value in self.fixed.items()}
+        flat["space"] = " ".join(self.space.names)  # in this order a searcher draws them
         for parameter in self.space.parameters:
             flat[f"space.{parameter.name}"] = _text(describe(parameter))
         if self.data is not None:
@@ -150,9 +151,7 @@ class Sweep:
 def describe(parameter: Any) -> dict[str, Any]:
     """A parameter as the YAML file writes it: {"float": [low, high], "log": true}."""
     kind = type(parameter).__name__.lower()
-    shape: dict[str, Any] = {
-        kind: list(parameter.values) if kind == "choice" else [parameter.low, parameter.high]
-    }
+    shape: dict[str, Any] = {kind: list(parameter.values) if kind == "choice" else [parameter.low, parameter.high]}
     if kind != "choice":
         if parameter.log:
             shape["log"] = True

@@ -96,9 +96,7 @@ def test_parts_do_not_know_each_other() -> None:
         f"{source} -> {target}"
         for source, targets in GRAPH.items()
         for target in targets
-        if (a := _top(source)) != (b := _top(target))
-        and {a, b} <= PARTS
-        and (a, b) not in BETWEEN_PARTS
+        if (a := _top(source)) != (b := _top(target)) and {a, b} <= PARTS and (a, b) not in BETWEEN_PARTS
     ]
     assert not wrong
 
@@ -121,13 +119,23 @@ def test_there_is_no_cycle_deferred_imports_counted() -> None:
 def test_an_engine_is_imported_at_home_only(engine: str) -> None:
     homes = tuple(f"hpo.{home}" for home in ENGINES[engine])
     users = {name for name in FILES if engine in imports(name)}
-    strangers = {
-        name for name in users if not any(name == home or name.startswith(f"{home}.") for home in homes)
-    }
+    strangers = {name for name in users if not any(name == home or name.startswith(f"{home}.") for home in homes)}
     assert not strangers - {"hpo.testing"}
 
 
-HEAVY = ["mlflow", "optuna", "hyperopt", "xgboost", "sklearn", "pandas", "numpy", "scipy", "pydantic", "ruamel.yaml", "rich"]
+HEAVY = [
+    "mlflow",
+    "optuna",
+    "hyperopt",
+    "xgboost",
+    "sklearn",
+    "pandas",
+    "numpy",
+    "scipy",
+    "pydantic",
+    "ruamel.yaml",
+    "rich",
+]
 
 
 @pytest.mark.parametrize("verb", ["search", "plan", "status", "sync", "schema", "__main__"])
@@ -138,9 +146,7 @@ def test_help_imports_no_engine(verb: str) -> None:
         f"except SystemExit as end: assert not end.code, end.code\n"
         f"print('LOADED', [name for name in {HEAVY} if name in sys.modules])"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert "--help" in out
     assert out.splitlines()[-1] == "LOADED []"
 
@@ -150,9 +156,7 @@ def test_loading_a_sweep_imports_no_engine() -> None:
         "import sys; from hpo.loader import load; load('xgb.yaml')\n"
         "print([n for n in 'mlflow optuna hyperopt xgboost sklearn pandas'.split() if n in sys.modules])"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert out.strip() == "[]"
 
 

@@ -101,7 +101,11 @@ def test_a_report_that_is_not_finite_says_nothing() -> None:
         attempt.report(1.0, 1, fold=2)
         return 1.0
 
-    trial = do(evaluate, keep=lambda report: asked.append(report) is None)
+    def keep(report: Report) -> bool:
+        asked.append(report)
+        return True
+
+    trial = do(evaluate, keep=keep)
     assert trial.reports == tuple(asked) == (Report(1, 1.0, 2),)
 
 

@@ -34,9 +34,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_goes_with_the_process(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "a.lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         who = holder(path)
@@ -52,9 +50,7 @@ def test_it_goes_with_the_process(tmp_path: Path, number: signal.Signals) -> Non
 
 def test_a_frozen_holder_keeps_it(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()
         other.send_signal(signal.SIGSTOP)

@@ -98,9 +98,7 @@ def serve(connection: Connection, job: Job, log: Path) -> None:
     while True:
         trial: Trial = connection.recv()
         folder = trial_folder(job.folder, trial.number)
-        attempt = Attempt(
-            trial, seed=job.seed, threads=job.threads, keep=ask if job.two_way else None, folder=folder
-        )
+        attempt = Attempt(trial, seed=job.seed, threads=job.threads, keep=ask if job.two_way else None, folder=folder)
         done = run_attempt(evaluate, replace(trial, started=None), attempt, job.metrics)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -123,7 +121,8 @@ def main(fd: int, parent: int) -> None:
 
 def pack(job: Job) -> bytes:
     """By value where the worker could not import it: a function from a notebook or a script."""
-    return cloudpickle.dumps(job)
+    packed: bytes = cloudpickle.dumps(job)
+    return packed
 
 
 def die_with(parent: int) -> None:

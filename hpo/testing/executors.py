@@ -98,6 +98,10 @@ _DEEDS: dict[str, Callable[[Attempt, float], Outcome]] = {
 }
 
 
+def _ok(x: float) -> Params:
+    return {"do": "return", "x": x}
+
+
 class ExecutorSuite:
     """What every executor promises; subclass it as a pytest class and give it `make`.
 
@@ -123,7 +127,7 @@ class ExecutorSuite:
     def test_every_trial_comes_back_once(self, tmp_path: Path) -> None:
         with closing(self.make(Program(), tmp_path)) as executor:
             slots = executor.free
-            done = self.run(executor, *({"do": "return", "x": x} for x in range(7)))
+            done = self.run(executor, *[_ok(x) for x in range(7)])
             assert {n: t.values for n, t in done.items()} == {n: (float(n),) for n in range(7)}
             assert executor.free == slots
             assert executor.busy == 0
@@ -134,7 +138,7 @@ class ExecutorSuite:
     )
     def test_a_bad_trial_costs_itself(self, tmp_path: Path, do: str, cause: str) -> None:
         with closing(self.make(Program(), tmp_path)) as executor:
-            done = self.run(executor, {"do": "return", "x": 1}, {"do": do}, {"do": "return", "x": 2})
+            done = self.run(executor, _ok(1), {"do": do}, _ok(2))
         assert [done[n].state for n in range(3)] == ["complete", "failed", "complete"]
         assert done[1].failure is not None
         assert done[1].failure.cause == cause
@@ -155,7 +159,7 @@ class ExecutorSuite:
         if not self.isolated:
             return
         with closing(self.make(Program(), tmp_path)) as executor:
-            done = self.run(executor, {"do": "return", "x": 1}, {"do": do}, *[{"do": "return", "x": 2}] * 4)
+            done = self.run(executor, _ok(1), {"do": do}, *[_ok(2)] * 4)
         assert [done[n].state for n in range(6)] == ["complete", "failed", *["complete"] * 4]
         failure = done[1].failure
         assert failure is not None
@@ -167,7 +171,7 @@ class ExecutorSuite:
         if not self.isolated:
             return
         with closing(self.make(Program(), tmp_path, deadline=0.5)) as executor:
-            done = self.run(executor, {"do": do}, {"do": "return", "x": 1}, {"do": "return", "x": 2})
+            done = self.run(executor, {"do": do}, _ok(1), _ok(2))
         assert done[0].failure is not None
         assert done[0].failure.cause == "timeout"
         assert "0.5 s" in done[0].failure.message
@@ -177,7 +181,7 @@ class ExecutorSuite:
         if not self.isolated:
             return
         with closing(self.make(Program(), tmp_path, memory=512 * 2**20)) as executor:
-            done = self.run(executor, {"do": "memory"}, *[{"do": "return", "x": 1}] * 3)
+            done = self.run(executor, {"do": "memory"}, *[_ok(1)] * 3)
         assert done[0].failure is not None
         assert done[0].failure.cause == "memory"
         assert [done[n].state for n in (1, 2, 3)] == ["complete"] * 3
@@ -204,7 +208,7 @@ class ExecutorSuite:
         if not self.isolated:
             return
         with closing(self.make(Program(), tmp_path)) as executor:
-            self.run(executor, {"do": "return"}, {"do": "print"}, {"do": "return"})
+            self.run(executor, _ok(0), {"do": "print"}, _ok(0))
         assert [path.name for path in (tmp_path / "trials").iterdir()] == ["0001"]
         assert (tmp_path / "trials" / "0001" / "log.txt").read_text() == "said by the trial\n"
 
