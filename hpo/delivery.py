@@ -68,5 +68,5 @@ class Delivery:
     def _promotes(self) -> bool:
         """The search is over, its model is wanted in the registry, and it is not there yet."""
         facts = self._journal.facts()
-        wanted = facts["promote"] and facts["state"] == "finished" and facts["best"] is not None
+        wanted = facts.get("promote") and facts["state"] == "finished" and facts["best"] is not None
         return bool(wanted) and (facts.get("promotion") or {"error": "not yet"})["error"] is not None

@@ -22,7 +22,7 @@ from hpo.registry import Candidate, Promotion
 from hpo.registry import promote as register
 from hpo.sweep import Sweep
 from hpo.tracking.projection import Projection
-from hpo.tracking.server import Refused, TrackingError, answered
+from hpo.tracking.server import Refused, TrackingError, answered, unhurried
 
 
 def stage(journal: Journal, folder: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
         sweep, dataset = _restore(facts)
         model = stage(journal, folder)
         candidate = _candidate(sweep, dataset, facts, model, folder)
-        with answered():
+        with answered(), unhurried():
             outcome = register(
                 projection.client, projection.experiment, projection.parent, candidate,
                 partial(holdout_scores, sweep, dataset),

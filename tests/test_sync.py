@@ -14,10 +14,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 import hpo.sync
+from hpo.data import prepare
 from hpo.journal import Journal
 from hpo.lease import Lease
+from hpo.loader import build
+from hpo.trial import Trial
 from tests.conftest import ROOT, Server, free_port
 from tests.tracking.sweeps import delivered_once, finished, journal_of, runs_of, until
 
@@ -36,7 +40,7 @@ def log_of(journal: Journal) -> str:
     return (journal.path.parent / "sync.log").read_text()
 
 
-def parent_of(uri: str, name: str = "flights") -> object:
+def parent_of(uri: str, name: str = "flights") -> Run:
     return next(run for run in runs_of(uri, name) if "hpo.trial" not in run.data.tags)
 
 
@@ -46,12 +50,12 @@ def test_it_follows_a_driver_to_the_end(tmp_path: Path, uri: str) -> None:
         process = follower(journal)
         journal.record(finished(0))
         until(lambda: journal.runs().keys() == {-1, 0})
-        assert parent_of(uri).info.status == "RUNNING"  # type: ignore[attr-defined]
+        assert parent_of(uri).info.status == "RUNNING"
         process.send_signal(signal.SIGINT)  # Ctrl-C means the search
         journal.record(finished(1), finished(2))
         journal.record(state="finished")
         assert process.wait(60) == 0, log_of(journal)
-    assert parent_of(uri).info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert parent_of(uri).info.status == "FINISHED"
     assert journal.fact("sync") == {"error": None, "published": 3}
     assert log_of(journal) == ""
     delivered_once(uri, "flights", 3)
@@ -75,13 +79,13 @@ def test_a_dead_driver_leaves_a_killed_run_that_a_resume_revives(tmp_path: Path,
     journal = journal_of(tmp_path, uri, map(finished, range(2)), state="running")  # nobody holds its lease
     assert follower(journal).wait(60) == 0, log_of(journal)
     run = parent_of(uri)
-    assert (run.info.status, run.data.tags["hpo.reason"]) == ("KILLED", "the driver is gone")  # type: ignore[attr-defined]
+    assert (run.info.status, run.data.tags["hpo.reason"]) == ("KILLED", "the driver is gone")
     with Lease(journal.path.with_suffix(".lock"), "the sweep"):
         process = follower(journal)
-        until(lambda: parent_of(uri).info.status == "RUNNING")  # type: ignore[attr-defined]
+        until(lambda: parent_of(uri).info.status == "RUNNING")
         journal.record(finished(2), state="finished")
         assert process.wait(60) == 0, log_of(journal)
-    assert parent_of(uri).info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert parent_of(uri).info.status == "FINISHED"
     delivered_once(uri, "flights", 3)
 
 
@@ -205,3 +209,46 @@ def test_artifacts_lie_beside_the_store(tmp_path: Path, uri: str) -> None:
     run_id = journal.runs()[3]
     assert (tmp_path / "mlruns" / "flights" / run_id / "artifacts" / "traceback.txt").read_text() == "Traceback: here"
     assert MlflowClient(uri).get_run(run_id).info.artifact_uri.startswith((tmp_path / "mlruns").as_uri())
+
+
+def test_the_best_model_is_promoted_once_the_server_is_there(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refitted and judged at the end of the search, server or not; registered when there is one."""
+    monkeypatch.setattr(hpo.sync, "PATIENCE", 0.5)
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    sweep = build(**{
+        "name": "segment", "data": {"path": str(ROOT / "data" / "segment.parquet"), "target": "category"},
+        "model": "xgboost.XGBClassifier", "metric": "log_loss", "space": {"n_estimators": {"int": [2, 9]}},
+    })  # fmt: skip
+    trial = Trial(0, {"n_estimators": 5}, started=1.0, finished=2.0, values=(0.5,), scores={"log_loss": (0.4, 0.6)})
+    journal = journal_of(
+        tmp_path, f"http://127.0.0.1:{free_port()}", [trial], id="segment-1", name="segment", promote=True,
+        document=dict(sweep.document), metrics=[["log_loss", "minimize"]],
+        dataset=prepare(sweep, tmp_path / "data").to_json(),
+    )  # fmt: skip
+    assert hpo.sync.follow(journal.path) == hpo.sync.PENDING
+    staged = journal.fact("model")
+    assert staged["scores"]["log_loss"] > 0
+    assert journal.fact("promotion") is None
+    journal.record(tracking_uri=uri)
+    assert [hpo.sync.deliver(journal.path) for _ in range(2)] == [None, None]
+    promotion = journal.fact("promotion")
+    assert (promotion["promoted"], promotion["version"], promotion["error"]) == (True, "1", None)
+    assert promotion["scores"] == staged["scores"]
+    client = MlflowClient(uri, uri)
+    assert len(client.search_model_versions("name = 'segment'")) == 1
+    run = client.get_run(journal.runs()[-1])
+    assert run.data.metrics["holdout_log_loss"] == staged["scores"]["log_loss"]
+    assert run.data.tags["hpo.model"] == "models:/segment@champion"
+    assert (run.info.status, run.data.tags["hpo.best_trial"]) == ("FINISHED", "0")
+
+
+def test_a_promotion_that_fails_is_said_and_tried_again(tmp_path: Path, uri: str) -> None:
+    """The trials are delivered all the same, and their run is closed."""
+    document = {"name": "flights", "data": {"path": "/nowhere.parquet", "target": "late"}}
+    journal = journal_of(tmp_path, uri, [finished(0)], promote=True, document=document)
+    for _ in range(2):
+        assert "nowhere.parquet" in (hpo.sync.deliver(journal.path) or "")
+    assert journal.count_unpublished() == 0
+    assert parent_of(uri).info.status == "FINISHED"

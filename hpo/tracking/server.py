@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -56,6 +57,18 @@ def connect(uri: str) -> MlflowClient:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
         return client
+
+
+@contextmanager
+def unhurried(seconds: int = 120) -> Iterator[None]:
+    """A longer time-out, for when nothing but this call is waited for: a server passes a large model on to its
+    storage before it answers."""
+    before = MLFLOW_HTTP_REQUEST_TIMEOUT.get_raw()
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(seconds)
+    try:
+        yield
+    finally:
+        MLFLOW_HTTP_REQUEST_TIMEOUT.unset() if before is None else MLFLOW_HTTP_REQUEST_TIMEOUT.set(before)
 
 
 def sqlite_file(uri: str) -> Path | None:
