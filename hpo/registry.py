@@ -132,7 +132,7 @@ def promote(client: MlflowClient, experiment: str, run_id: str, candidate: Candi
                 rival = f"version {winner}, which came at the same time, is better still"
                 judged = Verdict(False, (*judged.reasons, rival))
         if not judged.promote:
-            client.set_registered_model_alias(candidate.model, CHALLENGER, _id(version))
+            _point(client, candidate.model, CHALLENGER, _id(version))
         return _outcome(candidate, version, judged, theirs)
     raise RuntimeError(f"the alias {candidate.alias!r} of {candidate.model!r} was moved {ROUNDS} times meanwhile")
 
@@ -201,12 +201,20 @@ def _take(
             return winner
         if now != beaten and now not in {_id(v) for v in rivals}:
             return None
-        client.set_registered_model_alias(candidate.model, candidate.alias, winner)
+        _point(client, candidate.model, candidate.alias, winner)
 
 
 def _id(version: ModelVersion) -> str:
     """Stores disagree on whether a version is a number or a text."""
     return str(version.version)
+
+
+def _point(client: MlflowClient, model: str, alias: str, version: str) -> None:
+    """Two who write a new alias at the same instant both insert a row, and one of them fails: once more, please."""
+    try:
+        client.set_registered_model_alias(model, alias, version)
+    except MlflowException:
+        client.set_registered_model_alias(model, alias, version)
 
 
 def _version_of(client: MlflowClient, candidate: Candidate) -> ModelVersion | None:
