@@ -96,9 +96,6 @@ def make_rule(name: str, options: Mapping[str, Any]) -> Rule:
         raise InputError(Problem(f"search.pruner: there is no pruner {name!r}", hint=hint))
     make, checks = _RULES[name]
     check_options(f"search.pruner: {name}", options, checks)
-    if name == "hyperband" and "max_resource" not in options:
-        hint = "the rounds of a fold, the steps of a function, or the folds, that a full trial runs"
-        raise InputError(Problem("search.pruner: hyperband needs max_resource", hint=hint))
     rule: Rule = make(**options)
     return rule
 

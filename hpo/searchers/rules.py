@@ -110,20 +110,43 @@ class Hyperband:
     """Halving in several brackets (Li et al. 2017), the later ones with a later first rung, for slow starters.
 
     A trial's bracket follows from its number. The brackets share the trials out so that each gets about the same
-    budget, as Optuna does it.
+    budget, as Optuna does it. Without `max_resource`, the steps of the first complete trial stand for it; until
+    there is one, no trial is judged.
     """
 
-    def __init__(self, max_resource: int, min_resource: int = 1, eta: int = 3) -> None:
-        count = brackets(max_resource, min_resource, eta)
-        self._brackets = [Halving(min_resource, eta, skip) for skip in range(count)]
-        shares = [math.ceil(count * eta ** (count - 1 - skip) / (count - skip)) for skip in range(count)]
-        self._ends = [sum(shares[: skip + 1]) for skip in range(count)]
+    def __init__(self, max_resource: int | None = None, min_resource: int = 1, eta: int = 3) -> None:
+        self._min_resource = min_resource
+        self._eta = eta
+        self._brackets: list[Halving] = []
+        self._ends: list[int] = []
+        self._measure: int | None = None  # the trial whose steps are counted: the lowest number, not the earliest
+        self._told: dict[int, Sequence[Point]] | None = {}  # until no lower number can come, then None
+        if max_resource is not None:
+            self._told = None
+            self._build(max_resource)
 
     def keep(self, point: Point) -> bool:
-        return self._bracket(point.number).keep(point)
+        return not self._brackets or self._bracket(point.number).keep(point)
 
     def learn(self, number: int, points: Sequence[Point], value: float | None) -> None:
-        self._bracket(number).learn(number, points, value)
+        fresh = {number: points}
+        if self._told is not None:
+            self._told[number] = [point for point in points if point.first]
+            if value is not None and points and (self._measure is None or number < self._measure):
+                self._measure = number
+                self._build(1 + max(point.step for point in self._told[number]))
+                fresh = {**self._told}
+            if self._measure is not None and all(n in self._told for n in range(self._measure)):
+                self._told = None
+        if self._brackets:
+            for told, its_points in fresh.items():
+                self._bracket(told).learn(told, its_points, None)
+
+    def _build(self, max_resource: int) -> None:
+        count = brackets(max_resource, self._min_resource, self._eta)
+        self._brackets = [Halving(self._min_resource, self._eta, skip) for skip in range(count)]
+        shares = [math.ceil(count * self._eta ** (count - 1 - skip) / (count - skip)) for skip in range(count)]
+        self._ends = [sum(shares[: skip + 1]) for skip in range(count)]
 
     def _bracket(self, number: int) -> Halving:
         # A multiplier prime to the cycle's length spreads each bracket's trials over the whole cycle.

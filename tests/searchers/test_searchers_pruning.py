@@ -147,6 +147,23 @@ def test_hyperband_gives_each_bracket_its_share_and_its_own_first_rung() -> None
     assert {bracket: set(steps[1:]) for bracket, steps in stopped_at.items()} == {0: {0}, 1: {2}, 2: {8}}
 
 
+def test_hyperband_takes_its_measure_from_the_first_complete_trial() -> None:
+    """The first by number, in whatever order parallel trials end: a resumed sweep must decide the same."""
+    random = Random(5)
+    curves = [[random.random() for _ in range(9)] for _ in range(40)]
+    curves[1] = curves[1][:3]
+    given, derived, parallel = pruning("hyperband", max_resource=9), pruning("hyperband"), pruning("hyperband")
+    first = [play(derived, number, curves[number]) for number in range(2)]
+    assert [trial.state for trial in first] == ["complete", "complete"]
+    for pruner, order in ((given, (0, 1)), (parallel, (1, 0))):
+        for number in order:
+            pruner.tell(first[number])
+    rest = [play(derived, number, curves[number]) for number in range(2, 40)]
+    assert [play(given, number, curves[number]) for number in range(2, 40)] == rest
+    assert [play(parallel, number, curves[number]) for number in range(2, 40)] == rest
+    assert 0 < sum(trial.pruned for trial in rest) < len(rest)
+
+
 def test_wilcoxon_stops_what_is_worse_on_each_of_four_folds() -> None:
     pruner = pruning("wilcoxon", fold_scores=True)
     play_reports(pruner, 0, [Report(k, 0.8) for k in range(5)])
@@ -189,6 +206,8 @@ def test_patience_begins_anew_in_each_fold() -> None:
         ("percentile", {"percentile": 40, "n_startup": 2, "warmup": 1}, False),
         ("halving", {"eta": 2}, False),
         ("hyperband", {"max_resource": 8, "eta": 2}, False),
+        ("hyperband", {"eta": 2}, False),
+        ("hyperband", {"eta": 2}, True),
         ("wilcoxon", {"p_threshold": 0.2}, True),
         ("patience", {"n": 2}, False),
     ],
@@ -283,7 +302,7 @@ def test_wilcoxon_is_optunas(metric: Metric) -> None:
         ("median", {"percentile": 3}, "no option 'percentile'"),
         ("percentile", {"percentile": 100}, "a number between 0 and 100"),
         ("halving", {"eta": 1, "min_resource": True}, "min_resource must be a whole number, at least 1, not True"),
-        ("hyperband", {}, "needs max_resource"),
+        ("hyperband", {"max_resource": 0}, "a whole number, at least 1"),
         ("wilcoxon", {"p_threshold": "small"}, "a number between 0 and 1"),
         ("patience", {"min_delta": -1.0}, "a number, at least 0"),
     ],
@@ -308,6 +327,7 @@ def test_bad_pruners_are_refused(name: str, options: dict[str, Any], says: str) 
         ("halving", {}, 3, 100, False, True),
         ("halving", {"min_resource": 3}, 3, 100, False, False),
         ("hyperband", {"max_resource": 9}, 3, 1, True, False),
+        ("hyperband", {}, None, 100, True, True),
     ],
 )
 def test_a_pruner_that_can_never_fire_is_known_beforehand(
