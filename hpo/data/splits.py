@@ -1,8 +1,11 @@
-"""The splits: the locked hold-out first, then the folds, all from one seed.
+"""The splits: the locked hold-out first, from what the rows hold, then the folds, from the sweep's seed.
 
 Called by `hpo.data.store`, once per data set. The result is one number a row: -1 for the hold-out, else the
 block. Fold k is validated on block k and trained on all others; in the order of time, validated on block k + 1
 and trained on the blocks before it.
+
+The hold-out does not follow the seed, and a row's side does not follow its place in the file: a champion of another
+sweep, or of last month's shorter file, must not have been trained on the rows that it is judged on now.
 """
 
 from __future__ import annotations
@@ -19,21 +22,25 @@ from hpo.errors import InputError, Problem
 
 Blocks = NDArray[np.int16]
 HOLDOUT = -1
-_PARTS = 20  # a grouped hold-out is made of twentieths of the groups
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a split may depend on: `target` (class codes when `classes` > 0), and groups or times, one a row."""
+    """What a split may depend on: `target` (class codes when `classes` > 0), and groups or times, one a row.
+
+    `keys` are numbers made from a row's content (its group's, where there are groups), see `table.row_keys`.
+    """
 
     target: NDArray[Any]
     classes: int
+    keys: NDArray[np.uint64]
     groups: NDArray[Any] | None = None
     times: NDArray[np.float64] | None = None
 
     def take(self, index: NDArray[np.intp]) -> Rows:
         groups = None if self.groups is None else self.groups[index]
-        return Rows(self.target[index], self.classes, groups, None if self.times is None else self.times[index])
+        times = None if self.times is None else self.times[index]
+        return Rows(self.target[index], self.classes, self.keys[index], groups, times)
 
 
 def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
@@ -42,7 +49,7 @@ def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
     blocks = np.full(len(rows.target), HOLDOUT, dtype=np.int16)
     kept = np.arange(len(rows.target), dtype=np.intp)
     if holdout > 0:
-        kept = np.setdiff1d(kept, _holdout(rows, holdout, seed))
+        kept = np.setdiff1d(kept, _holdout(rows, holdout))
         if len(kept) < 2 * (folds + 1):  # only where most rows share their last moment
             raise InputError(Problem("too few different times for the hold-out", "validation.time", "a finer column"))
     if rows.times is not None:
@@ -62,19 +69,28 @@ def fold_rows(blocks: Blocks, fold: int, ordered: bool) -> tuple[NDArray[np.intp
     return np.flatnonzero(blocks != fold), np.flatnonzero(blocks == fold)
 
 
-def _holdout(rows: Rows, share: float, seed: int) -> NDArray[np.intp]:
-    everything = np.arange(len(rows.target), dtype=np.intp)
+def _holdout(rows: Rows, share: float) -> NDArray[np.intp]:
+    """The latest part; or the groups, or the rows of each class, with the lowest keys."""
     if rows.times is not None:
-        first = min(round(len(everything) * (1 - share)), len(everything) - 1)
+        first = min(round(len(rows.times) * (1 - share)), len(rows.times) - 1)
         return np.flatnonzero(rows.times >= np.sort(rows.times)[first])
     if rows.groups is not None:
-        parts = min(_PARTS, len(np.unique(rows.groups)), _rarest(rows))
-        wanted = min(max(1, round(share * parts)), parts - 1)
-        pieces = _splitter(rows, parts, seed).split(everything, rows.target, rows.groups)
-        return np.concatenate([piece for _, (_, piece) in zip(range(wanted), pieces, strict=False)])
-    stratify = rows.target if rows.classes else None
-    _, held = model_selection.train_test_split(everything, test_size=share, stratify=stratify, random_state=seed)
-    return np.asarray(held)
+        _, first_rows, inside, sizes = np.unique(
+            rows.groups, return_index=True, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(rows.keys[first_rows], kind="stable")
+        reached = np.cumsum(sizes[order])[:-1]  # not all of them
+        wanted = int(np.argmin(np.abs(reached - share * len(rows.target)))) + 1
+        place = np.argsort(order)[inside]  # of each row's group among the groups
+        if rows.classes:  # as many more as it takes to have every class
+            wanted = max(wanted, *(int(place[rows.target == label].min()) + 1 for label in range(rows.classes)))
+        return np.flatnonzero(place < min(wanted, len(reached)))
+    held = []
+    for label in range(rows.classes) if rows.classes else [None]:
+        members = np.arange(len(rows.target)) if label is None else np.flatnonzero(rows.target == label)
+        order = np.argsort(rows.keys[members], kind="stable")
+        held.append(members[order[: max(1, round(share * len(members)))]])
+    return np.sort(np.concatenate(held))
 
 
 def _splitter(rows: Rows, folds: int, seed: int) -> Any:

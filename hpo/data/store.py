@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_FORMAT = 1  # part of the digest: raise it when what is stored changes
+_FORMAT = 2  # part of the digest: raise it when what is stored changes
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
     frame, notes = table.drop_unlabeled(frame, data.target)
     task, classes, y = target.read_target(frame[data.target], sweep)
     target.check_metrics(task, (*sweep.metrics, *sweep.extra_metrics))
-    rows = splits.Rows(y, len(classes), *table.groups_and_times(frame, validation))
+    keys = table.row_keys(frame, validation.groups)
+    rows = splits.Rows(y, len(classes), keys, *table.groups_and_times(frame, validation))
     blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
     kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
     columns, more = table.describe_columns(frame[kept], sweep)

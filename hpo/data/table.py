@@ -209,6 +209,17 @@ def groups_and_times(
     return groups, times
 
 
+def row_keys(frame: pd.DataFrame, groups: str | None) -> NDArray[np.uint64]:
+    """A number for each row that depends on nothing but its content, or its group: on neither its place nor its
+    neighbors. Numbers are hashed as float32, so that a CSV and a Parquet file of the same table agree."""
+    columns = [groups] if groups is not None else list(frame.columns)
+    plain = {
+        name: column.astype("float32") if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+        for name, column in ((name, frame[name]) for name in columns)
+    }
+    return pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy(dtype=np.uint64)
+
+
 def _order_key(series: pd.Series[Any], where: str) -> NDArray[np.float64]:
     """A time column as numbers that can be compared; InputError if it has no order or gaps."""
     name = str(series.name)
