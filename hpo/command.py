@@ -29,6 +29,8 @@ def verb(name: str, example: str) -> Callable[[Callable[P, int | None]], click.C
             except HpoError as error:
                 click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
                 sys.exit(error.exit_code)
+            except KeyboardInterrupt:  # before or after a search; while it lasts, `hpo.interrupts` listens
+                sys.exit(130)
             except BrokenPipeError:  # `… | head`: nobody reads on, nothing to tell
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 sys.exit(0)

@@ -21,6 +21,7 @@ from hpo.progress import Progress
 from hpo.trial import Params, Trial
 
 _COLORS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+STOPPING = "stopping: running trials may still finish; Ctrl-C again stops at once"
 
 
 class Display(Protocol):
@@ -41,7 +42,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: set[int] = set()
-        self._note = ""
+        self._stage = ""
 
     def __enter__(self) -> Lines:
         return self
@@ -49,15 +50,16 @@ class Lines:
     def __exit__(self, *exc: object) -> None: ...
 
     def __call__(self, progress: Progress) -> None:
-        if not self._seen and not self._note:  # what a resumed sweep already had is not news
+        if not self._stage:  # what a resumed sweep already had is not news
             self._seen = {trial.number for trial in progress.last}
-        if progress.note != self._note and progress.stage == "searching":
             self._print(f"sweep {progress.note}")
-        self._note = progress.note
         for trial in progress.trials.values():
             if trial.finished is not None and trial.number not in self._seen:
                 self._seen.add(trial.number)
-                self._print(_line(trial, progress))
+                self._print(_line(trial, progress, len(self._seen)))
+        if self._stage and progress.stage != self._stage:
+            self._print(progress.note if progress.stage == "publishing" else STOPPING)
+        self._stage = progress.stage
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -88,30 +90,28 @@ class Board:
 
 
 def board(progress: Progress, width: int) -> RenderableType:
-    """The whole picture, at most a dozen rows, cut to the width of the terminal."""
+    """The whole picture, at most nine rows, cut to the width of the terminal."""
     sweep, counts = progress.sweep, progress.counts
     done, total = sum(counts.values()) - counts["running"], sweep.search.trials
-    head = Text(f"{sweep.name}", style="bold").append(f"  {progress.note}", style="dim")
     bar = Table.grid(padding=(0, 1))
     states = Text(f"{done}/{total}", style="bold")
     for state in ("running", "pruned", "failed"):
         if counts[state]:
             states.append(f" · {counts[state]} {state}", style=_COLORS[state])
-    left = progress.seconds_left
+    left = progress.seconds_left if progress.stage == "searching" else None
     states.append(f" · {duration(progress.seconds)}" + (f", about {duration(left)} left" if left else ""), style="dim")
-    bar.add_row(ProgressBar(total=total, completed=done, width=max(8, min(40, width - 44))), states)
-    rows: list[RenderableType] = [head, bar]
+    bar.add_row(ProgressBar(total=total, completed=done, width=max(8, min(40, width - 60))), states)
+    rows: list[RenderableType] = [Text(progress.note, style="bold"), bar]
     if progress.stage == "stopping":
-        rows.append(Text("stopping: running trials may finish; Ctrl-C again stops now", style="yellow"))
+        rows.append(Text(STOPPING, style="yellow"))
     if progress.best:
         best = Text("best ", style="bold").append(_values(progress.best, sweep.metrics), style="bold green")
         rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))
     for trial in progress.last[:5]:
         row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
-        what = trial.failure.message if trial.failure else _values(trial, sweep.metrics)
-        row.append(f"{what}  ").append(f"{duration(trial.seconds)}  {say(trial.params)}", style="dim")
-        rows.append(row)
-    for line in rows:
+        row.append(_outcome(trial, sweep.metrics))
+        rows.append(row.append(f"  {duration(trial.seconds)}  {say(trial.params)}", style="dim"))
+    for line in (states, *rows):
         if isinstance(line, Text):
             line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*rows)
@@ -138,11 +138,12 @@ def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
     return "  ".join(f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True))
 
 
-def _line(trial: Trial, progress: Progress) -> str:
-    what = trial.failure.message.splitlines()[0] if trial.failure else _values(trial, progress.sweep.metrics)
-    best = progress.best
+def _outcome(trial: Trial, metrics: tuple[Metric, ...]) -> str:
+    return trial.failure.headline if trial.failure else _values(trial, metrics)
+
+
+def _line(trial: Trial, progress: Progress, done: int) -> str:
+    best, total = progress.best, progress.sweep.search.trials
     tail = f"  best {best.values[0]:.5g} (trial {best.number})" if best and best.values else ""
-    total = progress.sweep.search.trials
-    done = len(progress.trials) - progress.counts["running"]
     head = f"{done:>{len(str(total))}}/{total}  trial {trial.number:<{len(str(total))}}"
-    return f"{head}  {trial.state:<8}  {what}  {duration(trial.seconds)}{tail}"
+    return f"{head}  {trial.state:<8}  {_outcome(trial, progress.sweep.metrics)}  {duration(trial.seconds)}{tail}"

@@ -60,7 +60,7 @@ def plan(sweep: Sweep, folder: Path, probe: bool = True) -> Plan:
         if sweep.search.timeout is not None:
             seconds = min(seconds, sweep.search.timeout + done.seconds)
         found = replace(found, probe=done, seconds=seconds, bytes=trials * _trial_bytes(done))
-    return replace(found, warnings=tuple(_warnings(sweep, found)))
+    return replace(found, warnings=(*(dataset.notes if dataset else ()), *_warnings(sweep, found)))
 
 
 def _probe(sweep: Sweep, dataset: Dataset | None, trial: Trial) -> Trial:
@@ -104,7 +104,8 @@ def _describe(dataset: Dataset | None) -> str:
     if dataset is None:
         return ""
     profile: dict[str, Any] = dataset.profile
-    return ", ".join(f"{key} {value}" for key, value in profile.items() if isinstance(value, (int, float, str)))
+    told = {key.replace("_", " "): value for key, value in profile.items()}
+    return ", ".join(f"{key} {value}" for key, value in told.items() if isinstance(value, (int, float, str)))
 
 
 @verb("plan", "python -m hpo.plan --space xgb.yaml")

@@ -13,7 +13,7 @@ from typing import Literal
 from hpo.sweep import Sweep
 from hpo.trial import Trial
 
-Stage = Literal["searching", "stopping", "publishing", "done"]
+Stage = Literal["searching", "stopping", "publishing"]
 
 
 class Progress:

@@ -6,7 +6,7 @@ Made by `hpo.search` from the journal; a value, safe to keep. pandas is imported
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,6 @@ class Result:
     promotion: Mapping[str, Any] | None = None
     unpublished: str | None = None
     signal: int | None = None
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def best_params(self) -> Mapping[str, Any]:
@@ -47,8 +46,10 @@ class Result:
 
     @property
     def model_uri(self) -> str | None:
-        """models:/NAME/VERSION of the model this sweep registered."""
-        return (self.promotion or {}).get("uri")
+        """models:/NAME/VERSION of the model this sweep registered: always this one, wherever the alias moves."""
+        if self.promotion is None or self.promotion.get("error"):
+            return None
+        return f"models:/{self.promotion['model']}/{self.promotion['version']}"
 
     @property
     def pareto_front(self) -> tuple[Trial, ...]:

@@ -118,6 +118,7 @@ def _loop(
     keep = searcher.keep if progress.sweep.search.pruner else None
     while True:
         started: list[Trial] = []
+        progress.add(*finished)
         try:
             for trial in finished:
                 searcher.tell(trial)
@@ -131,7 +132,7 @@ def _loop(
             progress.seconds = due.seconds
             if finished or started:
                 journal.record(*finished, *started, seconds=progress.seconds)
-        progress.add(*finished, *started)
+        progress.add(*started)
         for trial in started:
             executor.submit(trial)
         show(progress)
@@ -183,12 +184,12 @@ def _worth_another_attempt(trial: Trial, sweep: Sweep) -> bool:
 def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, show: Show) -> str | None:
     """Wait for MLflow, showing how far it is; a user who interrupted the search waits no longer than GRACE."""
     patience = time.monotonic() + GRACE if interrupts else None
+    promotes = not interrupts and progress.best and progress.sweep.model and progress.sweep.promote
 
     def tick(left: int) -> None:
-        progress.stage, progress.note = (
-            "publishing",
-            f"{left} trials to publish" if left else "finishing in MLflow",
-        )
+        last = "refitting and judging the best model" if promotes else "closing the sweep"
+        progress.stage = "publishing"
+        progress.note = f"publishing to MLflow: {f'{left} trials left' if left else last}"
         show(progress)
 
     def enough() -> bool:

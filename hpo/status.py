@@ -10,7 +10,7 @@ import json
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,9 +19,6 @@ from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.metric import Metric
 from hpo.resume import find, journals
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @verb("status", "python -m hpo.status last")
@@ -39,9 +36,7 @@ def command(sweep: str | None, folder: str, as_object: bool) -> None:
     if as_object:
         click.echo(json.dumps(found, indent=2))
     elif found:
-        from rich.console import Console
-
-        Console().print(_overview(found))
+        click.echo(_overview(found))
     else:
         click.echo(f"no sweeps under {home}; start one: python -m hpo.search --space xgb.yaml")
 
@@ -59,7 +54,7 @@ def status(path: Path) -> dict[str, Any]:
     failures: dict[str, int] = {}
     for trial in trials:
         if trial.failure is not None:
-            what = f"{trial.failure.cause}: {trial.failure.message.splitlines()[0]}"
+            what = f"{trial.failure.cause}: {trial.failure.headline}"
             failures[what] = failures.get(what, 0) + 1
     return {
         "sweep": facts["id"],
@@ -80,40 +75,51 @@ def status(path: Path) -> dict[str, Any]:
     }
 
 
-def _overview(found: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("sweep", "state", "trials", "failed", "best", "promoted", "unpublished"):
-        table.add_column(column, no_wrap=column == "sweep", justify="left" if column in ("sweep", "state") else "right")
+def _overview(found: list[dict[str, Any]]) -> str:
+    """A line each, with the columns that say something; never cut, so that `| grep` finds what is there."""
+    head = ("sweep", "state", "trials", "failed", "best", "promoted", "unpublished")
+    rows = []
     for facts in found:
         counts, best, promotion = facts["trials"], facts["best"], facts["promotion"] or {}
-        value = next((f"{v:.5g}" for k, v in best.items() if k not in ("number", "params")), "") if best else ""
-        table.add_row(
-            facts["sweep"],
-            facts["state"],
-            f"{sum(counts.values()) - counts['running']}/{facts['budget']}",
-            str(counts["failed"] or ""),
-            value,
-            f"v{promotion['version']}" if promotion.get("promoted") else "",
-            str(facts["unpublished"] or ""),
+        rows.append(
+            (
+                facts["sweep"],
+                facts["state"],
+                f"{sum(counts.values()) - counts['running']}/{facts['budget']}",
+                str(counts["failed"] or ""),
+                f"{_value(best)[1]:.5g}" if best else "",
+                f"v{promotion['version']}" if promotion.get("promoted") else "",
+                str(facts["unpublished"] or ""),
+            )
         )
-    return table
+    shown = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in shown]
+    lines = zip(
+        *([f"{cell:<{width}}" for cell in column] for column, width in zip(shown, widths, strict=True)), strict=True
+    )
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def _value(best: dict[str, Any]) -> tuple[str, float]:
+    """The metric's name and value among what `status` says about the best trial."""
+    return next((name, value) for name, value in best.items() if name not in ("number", "params"))
 
 
 def _detail(facts: dict[str, Any]) -> str:
+    from hpo.display import duration, say
+
     counts, best = facts["trials"], facts["best"]
     created = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["created"]))
-    lines = [f"{facts['sweep']}: {facts['state']}, begun {created}, {facts['seconds']:.0f} s of search"]
+    lines = [f"{facts['sweep']}: {facts['state']}, begun {created}, {duration(facts['seconds'])} of search"]
     if driver := facts["driver"]:
         lines.append(f"  driver       process {driver.get('pid')} on {driver.get('host')}")
     said = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none yet"
     lines.append(f"  trials       {said}, of {facts['budget']}")
     lines += [f"  failed       {n} x {what}" for what, n in facts["failures"].items()]
     if best:
-        value = next(f"{k} {v:.6g}" for k, v in best.items() if k not in ("number", "params"))
-        lines.append(f"  best         trial {best['number']}, {value}")
-        lines += [f"    {name} = {value}" for name, value in best["params"].items()]
+        name, value = _value(best)
+        lines.append(f"  best         trial {best['number']}, {name} {value:.6g}")
+        lines.append(f"               {say(best['params'])}")
     if promotion := facts["promotion"]:
         what = promotion.get("error") or "; ".join(promotion.get("reasons", ()))
         lines.append(f"  promotion    {'promoted' if promotion.get('promoted') else 'not promoted'}: {what}")

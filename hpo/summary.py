@@ -5,11 +5,16 @@ Printed by the `search` command for people, or given as one JSON object for scri
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from hpo.display import duration
 from hpo.result import Result
@@ -18,26 +23,23 @@ from hpo.trial import Trial
 
 def summarize(result: Result, console: Console) -> None:
     """For a person: short, and every next step is a command that can be pasted."""
-    counts = _counts(result)
-    said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    console.print(f"\n[bold]{result.id}[/]: {said or 'no trials'} in {duration(result.seconds)}", highlight=False)
+    say = partial(console.print, highlight=False, soft_wrap=True)  # a command that is cut in two cannot be pasted
+    said = ", ".join(f"{n} {state}" for state, n in _counts(result).items() if n)
+    say(f"\n[bold]{escape(result.id)}[/]: {said or 'no trials'} in {duration(result.seconds)}")
     for error, n in _failures(result).items():
-        console.print(f"  [red]{n} failed:[/] ", end="")
-        console.print(error, markup=False, highlight=False)
+        say(f"  [red]{n} failed:[/] {escape(error)}")
     if result.best is not None:
-        _print_best(result, result.best, console)
+        _say_best(result, result.best, say)
     if result.promotion:
-        _print_promotion(result.promotion, console)
-    if result.signal is not None:
-        console.print(
-            f"\n[yellow]interrupted[/]: the same command, or [bold]--resume {result.id}[/], goes on from here"
-        )
+        _say_promotion(result.promotion, say)
+    if result.state == "interrupted":
+        say(f"\n[yellow]interrupted[/]: the same command goes on from here, or add [bold]--resume {result.id}[/]")
     if result.unpublished:
-        console.print("\n[yellow]not everything is in MLflow yet:[/] ", end="")
-        console.print(result.unpublished, markup=False, highlight=False)
-        console.print(f"  deliver it later:  python -m hpo.sync {result.id}", highlight=False)
+        say(f"\n[yellow]not everything is in MLflow yet[/]: {escape(result.unpublished)}")
+        say(f"  deliver it later:  python -m hpo.sync {result.id}")
     if result.tracking_uri is not None:
-        console.print(f"\ncompare the runs:  {_look(result)}", highlight=False, soft_wrap=True, markup=False)
+        say(f"\ncompare the runs:  {escape(_look(result.tracking_uri))}")
+        say(f"  find this sweep:  tags.`hpo.sweep` = '{result.id}'")
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -64,41 +66,37 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _print_best(result: Result, best: Trial, console: Console) -> None:
-    console.print(f"\n[bold]best: trial {best.number}[/]", highlight=False)
+def _say_best(result: Result, best: Trial, say: Callable[[str], None]) -> None:
+    """Scores, those on the hold-out beside the champion's, and the parameters, all in one column."""
+    promotion = result.promotion or {}
+    rows: list[tuple[str, str]] = []
     for metric, value in zip(result.metrics, best.values or (), strict=True):
         folds = best.scores.get(metric.name, ())
-        spread = (
-            f"  (folds {min(folds):.5g} to {max(folds):.5g}, sd {statistics.stdev(folds):.2g})"
-            if len(folds) > 1
-            else ""
-        )
-        console.print(f"  {metric.name:<24} [green]{value:.6g}[/]{spread}", highlight=False)
-    for name, chosen in best.params.items():
-        console.print(f"  {name:<24} {chosen}", markup=False, highlight=False)
-    if len(result.metrics) > 1:
-        numbers = ", ".join(str(trial.number) for trial in result.pareto_front)
-        console.print(f"  on the Pareto front: trials {numbers}", highlight=False)
-
-
-def _print_promotion(promotion: Mapping[str, Any], console: Console) -> None:
+        spread = f"  (folds {min(folds):.5g} to {max(folds):.5g}, sd {stdev(folds):.2g})" if len(folds) > 1 else ""
+        rows.append((metric.name, f"[green]{value:.6g}[/]{spread}"))
     for name, value in (promotion.get("scores") or {}).items():
         champion = (promotion.get("champion_scores") or {}).get(name)
-        beside = "" if champion is None else f"  (champion: {champion:.6g})"
-        console.print(f"  {'hold-out ' + name:<24} [green]{value:.6g}[/]{beside}", highlight=False)
+        beside = "" if champion is None else f"  (champion {champion:.6g})"
+        rows.append((f"hold-out {name}", f"[green]{value:.6g}[/]{beside}"))
+    for name, chosen in best.params.items():
+        rows.append((name, f"{chosen:.6g}" if isinstance(chosen, float) else escape(str(chosen))))
+    width = max(len(name) for name, _ in rows)
+    say(f"\n[bold]best: trial {best.number}[/]")
+    for name, text in rows:
+        say(f"  {escape(f'{name:<{width}}')}  {text}")
+    if len(result.metrics) > 1:
+        say(f"  on the Pareto front: trials {', '.join(str(trial.number) for trial in result.pareto_front)}")
+
+
+def _say_promotion(promotion: Mapping[str, Any], say: Callable[[str], None]) -> None:
     if promotion.get("error"):
-        console.print("\n[red]not promoted:[/] ", end="")
-        console.print(str(promotion["error"]), markup=False, highlight=False)
+        say(f"\n[red]not promoted[/]: {escape(str(promotion['error']))}")
         return
-    what = "promoted" if promotion.get("promoted") else "kept as challenger"
-    color = "green" if promotion.get("promoted") else "yellow"
-    console.print(
-        f"\n[bold {color}]{what}[/]: {promotion.get('model')} version {promotion.get('version')}"
-        f" is models:/{promotion.get('model')}@{promotion.get('alias')}",
-        highlight=False,
-    )
-    for reason in promotion.get("reasons", ()):
-        console.print(f"  because {reason}", markup=False, highlight=False)
+    name = f"{promotion['model']} version {promotion['version']}"
+    what = f"[green]promoted[/]: {name}" if promotion["promoted"] else f"[yellow]not promoted[/]: {name}, a challenger,"
+    say(f"\n[bold]{what}[/] is models:/{promotion['model']}@{promotion['alias']}")
+    for reason in promotion["reasons"]:
+        say(f"  because {escape(reason)}")
 
 
 def _counts(result: Result) -> dict[str, int]:
@@ -108,14 +106,14 @@ def _counts(result: Result) -> dict[str, int]:
 
 def _failures(result: Result) -> dict[str, int]:
     """The failures by their first line, the most frequent first, at most three kinds."""
-    lines = [t.failure.message.splitlines()[0] for t in result.all_trials if t.failure and t.failure.message]
-    ranked = sorted(set(lines), key=lines.count, reverse=True)
-    return {line: lines.count(line) for line in ranked[:3]}
+    lines = Counter(trial.failure.headline for trial in result.all_trials if trial.failure)
+    return dict(lines.most_common(3))
 
 
-def _look(result: Result) -> str:
-    """The command, or the address, that shows this sweep in the stock MLflow UI."""
-    uri = result.tracking_uri or ""
-    if uri.startswith("sqlite:"):
-        return f"mlflow ui --backend-store-uri {uri}   (search: tags.`hpo.sweep` = '{result.id}')"
-    return f"{uri}   (search: tags.`hpo.sweep` = '{result.id}')"
+def _look(uri: str) -> str:
+    """The command, or the address, that shows the runs in the stock MLflow UI; short for a store of this folder."""
+    if not uri.startswith("sqlite:///"):
+        return uri
+    path = Path(uri.removeprefix("sqlite:///"))
+    here = path.parent == Path.cwd()
+    return f"mlflow ui --backend-store-uri {shlex.quote(f'sqlite:///{path.name}' if here else uri)}"

@@ -42,6 +42,11 @@ class Failure:
     traceback: str = ""
     transient: bool = False
 
+    @property
+    def headline(self) -> str:
+        """The message's first line."""
+        return self.message.partition("\n")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
