@@ -30,16 +30,27 @@ WORDS = {
     "progress",
     "result",
 }
-PARTS = {"data", "objectives", "searchers", "executors", "tracking", "registry", "provenance", "predictor", "sweepfile"}
+PARTS = {
+    "data",
+    "objectives",
+    "samplers",
+    "searchers",
+    "executors",
+    "tracking",
+    "registry",
+    "provenance",
+    "predictor",
+    "sweepfile",
+}
 STORY = {"loader", "interrupts", "publisher", "resume", "display", "summary", "search", "promotion", "delivery"}
 VERBS = {"plan", "status", "sync", "schema"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
-BETWEEN_PARTS = {("objectives", "data"), ("objectives", "predictor"), ("data", "predictor")}
+BETWEEN_PARTS = {("objectives", "data"), ("objectives", "predictor"), ("data", "predictor"), ("searchers", "samplers")}
 
 ENGINES = {
     "mlflow": {"tracking", "registry"},
-    "optuna": {"searchers.optuna"},
+    "optuna": {"searchers.optuna", "samplers"},
     "hyperopt": {"searchers.hyperopt"},
     "xgboost": {"objectives", "predictor"},
     "sklearn": {"objectives", "data"},

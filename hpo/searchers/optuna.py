@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from logging import WARNING, getLogger
 from typing import Any
 
@@ -26,6 +25,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
+from hpo import samplers
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
 from hpo.searchers.port import SpaceExhausted
@@ -192,7 +192,7 @@ def build(sweep: Sweep) -> OptunaSearcher:
         raise InputError(Problem(f"search.sampler: Optuna has no sampler {named.name!r}", hint=hint))
     kind = _KINDS[named.name]
     _check_sampler(named, sweep)
-    make: Callable[..., BaseSampler] = getattr(optuna.samplers, kind.sampler)
+    make: Callable[..., BaseSampler] = getattr(samplers if named.name == "gp" else optuna.samplers, kind.sampler)
     known = inspect.signature(make).parameters
     check_options(
         f"search.sampler: {named.name}",
@@ -200,7 +200,7 @@ def build(sweep: Sweep) -> OptunaSearcher:
         {name: check for name, parameter in known.items() if (check := _check_of(name, parameter.annotation))},
     )
     settings = dict(named.options)
-    if named.name in ("gp", "cmaes", "qmc"):
+    if named.name in ("cmaes", "qmc"):
         settings["warn_independent_sampling"] = False  # a condition is no reason for a line per trial
     seed = sweep.search.seed
     if named.name == "grid":
@@ -221,6 +221,9 @@ def build(sweep: Sweep) -> OptunaSearcher:
         first = sampler(0)
     except (ValueError, TypeError) as error:
         raise InputError(Problem(f"search.sampler: {named.name}: {error}")) from error
+    if isinstance(first, samplers.GPSampler):  # it draws by the trial's number itself, and keeps a cache
+        gp = samplers.GPSampler(seed, **settings)
+        return OptunaSearcher(sweep.space, sweep.metrics, lambda number: gp, kind)
     if isinstance(first, optuna.samplers.TPESampler):
         return OptunaSearcher(sweep.space, sweep.metrics, _reseeding(first, seed), kind)
     return OptunaSearcher(sweep.space, sweep.metrics, sampler, kind)
@@ -241,10 +244,8 @@ def _reseeding(tpe: optuna.samplers.TPESampler, seed: int) -> Callable[[int], Ba
 
 def _check_sampler(named: Named, sweep: Sweep) -> None:
     name, space = named.name, sweep.space
-    if name == "gp" and find_spec("torch") is None:
-        raise InputError(Problem("search.sampler: gp needs PyTorch", hint="pip install torch"))
-    if name == "cmaes" and len(sweep.metrics) > 1:
-        raise InputError(Problem("search.sampler: cmaes has one metric only", hint="use nsgaii or tpe"))
+    if name in ("cmaes", "gp") and len(sweep.metrics) > 1:
+        raise InputError(Problem(f"search.sampler: {name} has one metric only", hint="use nsgaii or tpe"))
     if not _KINDS[name].exhaustive:
         return
     problems = [

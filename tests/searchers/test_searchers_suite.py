@@ -82,6 +82,10 @@ class TestOptunaRandom(_Built):
     learns = False
 
 
+class TestOptunaGp(_Built):
+    sampler = "gp"
+
+
 class TestOptunaCmaes(_Built):
     sampler = "cmaes"
 
