@@ -217,7 +217,7 @@ def row_keys(frame: pd.DataFrame, groups: str | None) -> NDArray[np.uint64]:
         name: column.astype("float32") if pd.api.types.is_numeric_dtype(column) else column.astype(str)
         for name, column in ((name, frame[name]) for name in columns)
     }
-    return pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy(dtype=np.uint64)
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(plain), index=False), dtype=np.uint64)
 
 
 def _order_key(series: pd.Series[Any], where: str) -> NDArray[np.float64]:
