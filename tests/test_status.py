@@ -1,0 +1,89 @@
+"""How sweeps stand, from real journals: finished, interrupted, running, none."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hpo.journal import Journal
+from hpo.resume import claim
+from hpo.status import command, status
+from tests.sweeps import every_third_fails, function_sweep, inline
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".hpo"
+
+
+def test_no_sweeps(folder: Path) -> None:
+    assert "start one: python -m hpo.search" in call()
+    assert json.loads(call("--json")) == []
+
+
+def test_a_finished_one(folder: Path) -> None:
+    result = inline(folder, function_sweep(every_third_fails, search={"trials": 9}))
+    facts = status(result.journal)
+    assert result.best is not None
+    assert facts["state"] == "finished"
+    assert facts["trials"] == {"complete": 3, "pruned": 0, "failed": 6, "running": 0}
+    assert facts["best"] == {
+        "number": result.best.number,
+        "loss": result.best_value,
+        "params": dict(result.best_params),
+    }
+    assert facts["failures"]["not finite: loss is nan, not a finite number"] == 3
+    assert facts["unpublished"] == 0, "nothing is to be published where there is no tracking"
+    said = call("last")
+    assert f"{result.id}: finished" in said
+    assert "exception: ValueError: no value for trial 1\n" in said
+    assert f"trial {result.best.number}, loss {result.best_value:.6g}" in said
+    assert "resume" not in said
+    assert json.loads(call(result.id, "--json", "--folder", str(folder))) == facts
+
+
+def test_one_that_runs_and_one_that_was_killed(folder: Path) -> None:
+    claimed = claim(function_sweep(), folder)
+    path = claimed.journal.path
+    driver = status(path)["driver"]
+    assert (status(path)["state"], driver["pid"]) == ("running", os.getpid())
+    assert f"process {os.getpid()}" in call("last")
+    claimed.journal.close()
+    claimed.lease.release()
+    assert status(path)["state"] == "interrupted", "the journal still says running, but nobody holds the lease"
+    assert f"--resume {claimed.id}" in call("last")
+
+
+def test_the_overview_fits_and_is_never_cut(folder: Path) -> None:
+    facts: dict[str, Any] = {"tracking_uri": "http://away", "promotion": {"promoted": True, "version": "12"}}
+    for name in ("flight-delays", "a-name-of-a-sweep-that-is-much-too-long-for-any-terminal-that-we-know-of"):
+        result = inline(folder, function_sweep(every_third_fails, name=name))
+        with closing(Journal(result.journal)) as journal:
+            journal.record(**(facts if name == "flight-delays" else {}))
+    lines = call().splitlines()
+    assert lines[0].split() == ["sweep", "state", "trials", "failed", "best", "promoted", "unpublished"]
+    assert len(lines) == 3
+    assert {line.split()[0] for line in lines[1:]} == {path.stem for path in folder.glob("*.journal")}
+    [short] = [line.split() for line in lines if line.startswith("flight-delays")]
+    assert short[1:4] == ["finished", "8/8", "5"]
+    assert short[5:] == ["v12", "8"]
+
+
+def test_columns_that_say_nothing_are_left_out(folder: Path) -> None:
+    inline(folder, function_sweep(search={"trials": 2}))
+    lines = call().splitlines()
+    assert lines[0].split() == ["sweep", "state", "trials", "best"]
+    assert max(map(len, lines)) <= 80
