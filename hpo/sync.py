@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TICK = 0.2  # seconds between two looks at the journal
 PAUSE = 2.0  # the longest pause before the next try at a server that does not answer
-PATIENCE = 15.0  # seconds without progress, the search being over, after which the rest stays for `hpo.sync`
+PATIENCE = 15.0  # seconds of silence from the server after which, the search being over, the rest stays for later
 PENDING = 75  # the exit code of a follower that left something behind
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the client's own retries create runs twice
@@ -42,6 +42,8 @@ _ENVIRONMENT = {
 def follow(path: Path) -> int:
     """Publish a journal while its driver lives, then the rest; the exit code."""
     lease = _wait_for_lease(path)
+    if lease is None:
+        return 0
     os.nice(5)
     with lease, closing(Journal(path, durable=False)) as journal:
         delivery = _open(journal)
@@ -60,6 +62,7 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
         live = is_live(journal)  # asked first: what is recorded before a driver ends is published below
         try:
             delivery.publish(live)
+            since = time.monotonic()
             if not live:
                 delivery.finish()
                 return 1 if delivery.note(delivery.trouble()) else 0
@@ -70,9 +73,9 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
             if not live:
                 delivery.stage()
             pause = min(2 * pause, PAUSE)
-        if live or left != (left := journal.count_unpublished()):
+        if left != (left := journal.count_unpublished()) and not live:
             since = time.monotonic()
-        elif time.monotonic() - since > PATIENCE:
+        elif not live and time.monotonic() - since > PATIENCE:
             return PENDING
         time.sleep(pause)
 
@@ -114,12 +117,16 @@ def _open(journal: Journal) -> Delivery:
     return Delivery(journal)
 
 
-def _wait_for_lease(path: Path) -> Lease:
-    """An older follower may still be bringing home what a killed driver left."""
+def _wait_for_lease(path: Path) -> Lease | None:
+    """An older follower may still be bringing home what a killed driver left. None: this one's own driver is gone
+    and another searches, whose follower will do: a sweep killed a hundred times must not leave a hundred waiting."""
+    driver = os.getppid()
     while True:
         try:
             return Lease(path.with_suffix(".sync"), "publishing")
         except HeldError:
+            if os.getppid() != driver and holder(path.with_suffix(".lock")) is not None:
+                return None
             time.sleep(TICK)
 
 
@@ -127,16 +134,13 @@ def _wait_for_lease(path: Path) -> Lease:
 @click.argument("sweep", required=False)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".hpo"), help="Where the journals are.")
 @click.option("--follow", "followed", type=click.Path(path_type=Path), hidden=True)
-def main(sweep: str | None, folder: Path, followed: Path | None) -> int:
+def command(sweep: str | None, folder: Path, followed: Path | None) -> int:
     """Deliver finished trials, and the promotion of finished sweeps, that MLflow does not have yet.
 
     SWEEP is an id or its beginning, or "last"; without it, every sweep under the folder.
     """
     if followed is not None:
-        for number in (
-            signal.SIGINT,
-            signal.SIGHUP,
-        ):  # the user means the search; the rest is still delivered
+        for number in (signal.SIGINT, signal.SIGHUP):  # the user means the search; the rest is still delivered
             signal.signal(number, signal.SIG_IGN)
         return follow(followed)
     paths = [find(folder, sweep)] if sweep else sorted(journals(folder))
@@ -151,4 +155,4 @@ def main(sweep: str | None, folder: Path, followed: Path | None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(command)

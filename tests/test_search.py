@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import hpo
 from hpo import search, searchers
 from hpo.errors import InputError
+from hpo.journal import Journal
 from hpo.progress import Progress
 from hpo.searchers import Searcher
 from hpo.trial import Report, Trial
@@ -286,3 +290,64 @@ def test_a_sweep_takes_the_time_of_its_trials(tmp_path: Path) -> None:
     result = inline(tmp_path, function_sweep(naps, search={"trials": 3}))
     assert 0.3 <= result.seconds <= time.monotonic() - begun
     assert loss.__module__ == "tests.sweeps"
+
+
+# The command.
+
+YAML = """\
+name: toy
+objective: tests.sweeps:{objective}
+metric: {{name: loss, direction: minimize}}
+space: {{x: {{float: [-5, 5]}}, kind: {{choice: [a, b]}}}}
+search: {{engine: random, trials: 4, seed: 1, workers: 1}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "toy.yaml").write_text(YAML.format(objective="loss"))
+    (tmp_path / "raises.yaml").write_text(YAML.format(objective="raises"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(search.command, ["--tracking-uri", "none", *arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_a_log_and_a_summary(folder: Path) -> None:
+    lines = call("--space", "toy.yaml").splitlines()
+    assert lines[0].startswith("sweep toy-")
+    assert lines[1].startswith("1/4  trial 0  complete  loss ")
+    assert any(": 4 complete in " in line for line in lines)
+    assert any(line.startswith("best: trial ") for line in lines)
+
+
+def test_flags_are_overrides(folder: Path) -> None:
+    said = json.loads(call("--space", "toy", "--trials", "2", "--set", "search.seed=5", "--workers", "8", "--json"))
+    assert said["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0}
+    engine = json.loads(
+        call("--space", "toy", "--engine", "optuna", "--sampler", "qmc", "--pruner", "median", "--json")
+    )
+    assert engine["trials"]["complete"] == 4
+    with closing(Journal(Path(engine["journal"]))) as journal:
+        meaning = journal.fact("meaning")
+    assert (meaning["search.sampler"], meaning["search.pruner"]) == ("qmc", "median")
+
+
+def test_resume_by_name_with_a_raised_budget(folder: Path) -> None:
+    first = json.loads(call("--space", "toy", "--json"))
+    more = json.loads(call("--space", "toy", "--json", "--resume", "last", "--trials", "6"))
+    assert (more["sweep"], more["trials"]["complete"], more["resumed"]) == (first["sweep"], 6, True)
+    assert f"sweep {first['sweep']}, resumed after 6 trials" in call(
+        "--space", "toy", "--resume", "toy", "--trials", "7"
+    )
+
+
+def test_no_usable_model_is_exit_code_3(folder: Path) -> None:
+    said = call("--space", "raises", code=3)
+    assert "4 failed" in said
+    assert "1 failed: ValueError: no value for trial 0\n" in said
+    assert "second line" not in said

@@ -100,13 +100,13 @@ def test_without_a_server_everything_waits(
     assert journal.count_unpublished() == 3
     assert "s3cret" not in journal.fact("sync")["error"]
     with pytest.raises(SystemExit) as stopped:
-        hpo.sync.main.main(["--folder", str(tmp_path)], standalone_mode=False)
+        hpo.sync.command.main(["--folder", str(tmp_path)], standalone_mode=False)
     assert stopped.value.code == 1
     said = capsys.readouterr().out
     assert said.startswith("absent-1: 3 trials not delivered to http://ada:***@127.0.0.1")
     journal.record(tracking_uri=server.uri)
     with pytest.raises(SystemExit) as stopped:
-        hpo.sync.main.main(["absent", "--folder", str(tmp_path)], standalone_mode=False)
+        hpo.sync.command.main(["absent", "--folder", str(tmp_path)], standalone_mode=False)
     assert stopped.value.code == 0
     assert capsys.readouterr().out == "absent-1: delivered\n"
     delivered_once(server.uri, "absent", 3)
