@@ -12,8 +12,8 @@ traceback); anything that is not an `HpoError` is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 
 class HpoError(Exception):
@@ -37,6 +37,10 @@ class InputError(HpoError):
     """Every problem found in one input, all at once."""
 
     exit_code = 2
+
+    def placed(self, places: Mapping[str, str]) -> InputError:
+        """The same, with dotted keys ("space.max_depth") replaced by where they stand in the file."""
+        return InputError(*(replace(p, where=_place(p.where, places)) for p in self.problems))
 
     def __init__(self, *problems: Problem | str) -> None:
         self.problems = tuple(Problem(p) if isinstance(p, str) else p for p in problems)
@@ -64,3 +68,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"one of: {', '.join(names)}" if 0 < len(names) <= 12 else ""
+
+
+def _place(where: str, places: Mapping[str, str]) -> str:
+    """A parameter may be searched or fixed; a key that is not written stands where its section does."""
+    for key in (where, where.replace("space.", "fixed.", 1), where.rpartition(".")[0]):
+        if key in places:
+            return places[key]
+    return where

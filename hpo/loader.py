@@ -136,6 +136,7 @@ def _sweep(document: Document, root: Path, function: Callable[..., Any] | None =
         root=root,
         document=document.data,
         source=document.text,
+        places={".".join(map(str, loc)): place for loc, (_, place) in document.positions.items()},
         code_digest=digests["code"],
     )
 

@@ -118,7 +118,10 @@ def command(space: str, overrides: tuple[str, ...], no_probe: bool, as_object: b
     from hpo.loader import load
 
     sweep = load(space, overrides)
-    found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
+    try:
+        found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
+    except InputError as error:
+        raise error.placed(sweep.places) from None
     if as_object:
         click.echo(json.dumps(_as_json(found)))
     else:

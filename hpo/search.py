@@ -20,7 +20,7 @@ from hpo import executors, objectives, searchers
 from hpo.command import run as main
 from hpo.command import verb
 from hpo.data import prepare
-from hpo.errors import NoModelError
+from hpo.errors import InputError, NoModelError
 from hpo.executors import Executor
 from hpo.interrupts import Interrupted, Interrupts
 from hpo.journal import Journal
@@ -245,8 +245,11 @@ def command(
     sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides])
     tracking = None if tracking_uri == "none" else tracking_uri
     console = Console(quiet=as_object)
-    with display(console) as show:
-        result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, show=show)
+    try:
+        with display(console) as show:
+            result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, show=show)
+    except InputError as error:
+        raise error.placed(sweep.places) from None
     if as_object:
         click.echo(json.dumps(as_json(result)))
     else:

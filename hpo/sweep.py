@@ -92,8 +92,9 @@ class Sweep:
     """`objective` (a dotted path or a callable) or `model` (a dotted path) with `data`; never both.
 
     `root` is the folder that relative paths in the file are relative to, `source` the file's text as given,
-    `document` its content with the overrides applied, from which `hpo.load` makes this same value again.
-    `metrics` are optimised, the first one decides; `extra_metrics` are only logged.
+    `document` its content with the overrides applied, from which `hpo.load` makes this same value again;
+    `places` says where in the file each dotted key stands ("file:line:column"). `metrics` are optimised, the
+    first one decides; `extra_metrics` are only logged.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Sweep:
     root: Path = field(default_factory=Path.cwd)
     document: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     code_digest: str = ""
 
     @property

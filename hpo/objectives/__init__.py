@@ -23,6 +23,8 @@ class ModelObjective:
     dataset: Dataset
 
     def open(self) -> Evaluate:
+        """Checked here, where the engine is imported anyway: a misspelled parameter would fail every trial."""
+        check(self.sweep, self.dataset)
         if self.sweep.model in XGBOOST:
             from hpo.objectives.xgboost import open_xgboost
 

@@ -121,7 +121,7 @@ def _set(estimator: Any, params: Mapping[str, Any]) -> Any:
         return estimator
     known = estimator.get_params(deep=True)
     problems = [
-        Problem(f"{type(estimator).__name__} has no parameter {name!r}", "space", did_you_mean(name, known))
+        Problem(f"{type(estimator).__name__} has no parameter {name!r}", f"space.{name}", did_you_mean(name, known))
         for name in params
         if name not in known and name.split("__")[0] not in known
     ]

@@ -187,7 +187,7 @@ def check_xgboost(sweep: Sweep, dataset: Dataset) -> None:
     known = [*inspect.signature(xgboost.XGBModel.__init__).parameters, *_NATIVE]
     known = [name for name in known if name not in _OURS]
     problems = [
-        Problem(f"XGBoost has no parameter {name!r} to search or fix", "space", did_you_mean(name, known))
+        Problem(f"XGBoost has no parameter {name!r}", f"space.{name}", did_you_mean(name, known))
         for name in (*sweep.fixed, *sweep.space.names) if name not in known
     ]  # fmt: skip
     if (sweep.model == "xgboost.XGBClassifier") != dataset.classifies:

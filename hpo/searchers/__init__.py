@@ -22,8 +22,9 @@ def build(sweep: Sweep) -> Searcher:
     if len(sweep.metrics) > 1:
         raise InputError(
             Problem(
-                f"search.pruner: {sweep.search.pruner.name} cannot judge several metrics at once",
-                hint="leave the pruner out, or optimize one metric and list the others under extra_metrics",
+                f"{sweep.search.pruner.name} cannot judge several metrics at once",
+                "search.pruner",
+                "leave the pruner out, or optimize one metric and list the others under metrics",
             )
         )
     from hpo.searchers.pruning import Pruning, make_rule
@@ -47,6 +48,6 @@ def _engine(sweep: Sweep) -> Searcher:
             from hpo.searchers.random import RandomSearcher
 
             if sampler is not None and sampler.name != "random":
-                raise InputError(Problem(f"search.sampler: the engine random has no {sampler.name!r}"))
-            check_options("search.sampler: random", sampler.options if sampler else {}, {})
+                raise InputError(Problem(f"the engine random has no {sampler.name!r}", "search.sampler"))
+            check_options("search.sampler", "random", sampler.options if sampler else {}, {})
             return RandomSearcher(sweep.space, sweep.search.seed)

@@ -109,11 +109,11 @@ def build(sweep: Sweep) -> HyperoptSearcher:
     named = sweep.search.sampler or Named("tpe")
     if named.name not in _ALGORITHMS:
         hint = did_you_mean(named.name, _ALGORITHMS)
-        raise InputError(Problem(f"search.sampler: Hyperopt has no algorithm {named.name!r}", hint=hint))
+        raise InputError(Problem(f"Hyperopt has no algorithm {named.name!r}", "search.sampler", hint))
     if len(sweep.metrics) > 1:
-        raise InputError(Problem("search.engine: hyperopt has one metric only", hint="engine: optuna takes several"))
+        raise InputError(Problem("hyperopt has one metric only", "search.engine", hint="engine: optuna takes several"))
     suggest, options = _ALGORITHMS[named.name]
-    check_options(f"search.sampler: {named.name}", named.options, dict.fromkeys(options, _positive))
+    check_options("search.sampler", named.name, named.options, dict.fromkeys(options, _positive))
     return HyperoptSearcher(sweep.space, sweep.metric, partial(suggest, **named.options), sweep.search.seed)
 
 

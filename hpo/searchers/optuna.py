@@ -189,13 +189,14 @@ def build(sweep: Sweep) -> OptunaSearcher:
     named = sweep.search.sampler or Named("tpe")
     if named.name not in _KINDS:
         hint = did_you_mean(named.name, _KINDS)
-        raise InputError(Problem(f"search.sampler: Optuna has no sampler {named.name!r}", hint=hint))
+        raise InputError(Problem(f"Optuna has no sampler {named.name!r}", "search.sampler", hint))
     kind = _KINDS[named.name]
     _check_sampler(named, sweep)
     make: Callable[..., BaseSampler] = getattr(samplers if named.name == "gp" else optuna.samplers, kind.sampler)
     known = inspect.signature(make).parameters
     check_options(
-        f"search.sampler: {named.name}",
+        "search.sampler",
+        named.name,
         named.options,
         {name: check for name, parameter in known.items() if (check := _check_of(name, parameter.annotation))},
     )
@@ -220,7 +221,7 @@ def build(sweep: Sweep) -> OptunaSearcher:
     try:
         first = sampler(0)
     except (ValueError, TypeError) as error:
-        raise InputError(Problem(f"search.sampler: {named.name}: {error}")) from error
+        raise InputError(Problem(f"{named.name}: {error}", "search.sampler")) from error
     if isinstance(first, samplers.GPSampler):  # it draws by the trial's number itself, and keeps a cache
         gp = samplers.GPSampler(seed, **settings)
         return OptunaSearcher(sweep.space, sweep.metrics, lambda number: gp, kind)
@@ -245,7 +246,7 @@ def _reseeding(tpe: optuna.samplers.TPESampler, seed: int) -> Callable[[int], Ba
 def _check_sampler(named: Named, sweep: Sweep) -> None:
     name, space = named.name, sweep.space
     if name in ("cmaes", "gp") and len(sweep.metrics) > 1:
-        raise InputError(Problem(f"search.sampler: {name} has one metric only", hint="use nsgaii or tpe"))
+        raise InputError(Problem(f"{name} has one metric only", "search.sampler", "use nsgaii or tpe"))
     if not _KINDS[name].exhaustive:
         return
     problems = [
@@ -255,9 +256,9 @@ def _check_sampler(named: Named, sweep: Sweep) -> None:
     ]
     if name == "grid" and space.conditional:
         hint = "brute_force tries each of its points once"
-        problems.append(Problem("search.sampler: grid repeats points where parameters have conditions", hint=hint))
+        problems.append(Problem("grid repeats points where parameters have conditions", "search.sampler", hint))
     if name == "grid" and not problems and (size := space.count()) > LARGEST_GRID:
-        problems.append(Problem(f"search.sampler: a grid of {size:,.0f} points does not fit", hint="use brute_force"))
+        problems.append(Problem(f"a grid of {size:,.0f} points does not fit", "search.sampler", "use brute_force"))
     if problems:
         raise InputError(*problems)
 

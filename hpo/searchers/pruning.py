@@ -93,9 +93,9 @@ def make_rule(name: str, options: Mapping[str, Any]) -> Rule:
     """A rule by its name. Raises InputError for an unknown name, an unknown option or a value out of range."""
     if name not in _RULES:
         hint = did_you_mean(name, _RULES)
-        raise InputError(Problem(f"search.pruner: there is no pruner {name!r}", hint=hint))
+        raise InputError(Problem(f"there is no pruner {name!r}", "search.pruner", hint))
     make, checks = _RULES[name]
-    check_options(f"search.pruner: {name}", options, checks)
+    check_options("search.pruner", name, options, checks)
     rule: Rule = make(**options)
     return rule
 

@@ -105,14 +105,14 @@ def standing(trial: Trial, metric: Metric) -> float | None:
 Check = Callable[[Any], str | None]  # what the value should have been, None if it is fine
 
 
-def check_options(what: str, options: Mapping[str, Any], allowed: Mapping[str, Check]) -> None:
-    """Raises InputError with every option that is unknown or that its check does not accept."""
+def check_options(where: str, what: str, options: Mapping[str, Any], allowed: Mapping[str, Check]) -> None:
+    """`where` is the key in the file. Raises InputError with every option that is unknown or not acceptable."""
     problems = []
     for name, value in options.items():
         if name not in allowed:
             known = f"it takes: {', '.join(allowed)}" if allowed else "it takes no options"
-            problems.append(Problem(f"{what} has no option {name!r}", hint=known))
+            problems.append(Problem(f"{what} has no option {name!r}", where, known))
         elif wanted := allowed[name](value):
-            problems.append(Problem(f"{what}: {name} must be {wanted}, not {value!r}"))
+            problems.append(Problem(f"{what}: {name} must be {wanted}, not {value!r}", where))
     if problems:
         raise InputError(*problems)

@@ -49,6 +49,7 @@ def run(sweep: Sweep, dataset: Dataset, params: dict[str, Any], keep: Keep | Non
         ("segment", "sklearn.neighbors.KNeighborsClassifier", "f1_macro", {}, {"n_neighbors": 3}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:`XGBRFClassifier` is deprecated")  # since XGBoost 3.4
 def test_scores_equal_cross_val_score(
     tmp_path: Path, name: str, model: str, metric: str, fixed: dict[str, Any], params: dict[str, Any]
 ) -> None:
