@@ -21,6 +21,7 @@ from hpo.progress import Progress
 from hpo.trial import Params, Trial
 
 _COLORS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+MARGIN = 3  # columns left free, for the terminal writes ^C behind the last row, and a row that wraps stays behind
 STOPPING = "stopping: running trials may still finish; Ctrl-C again stops at once"
 
 
@@ -100,7 +101,8 @@ def board(progress: Progress, width: int) -> RenderableType:
             states.append(f" · {counts[state]} {state}", style=_COLORS[state])
     left = progress.seconds_left if progress.stage == "searching" else None
     states.append(f" · {duration(progress.seconds)}" + (f", about {duration(left)} left" if left else ""), style="dim")
-    bar.add_row(ProgressBar(total=total, completed=done, width=max(8, min(40, width - 60))), states)
+    length = max(8, min(40, width - 60))
+    bar.add_row(ProgressBar(total=total, completed=done, width=length), states)
     rows: list[RenderableType] = [Text(progress.note, style="bold"), bar]
     if progress.stage == "stopping":
         rows.append(Text(STOPPING, style="yellow"))
@@ -111,9 +113,10 @@ def board(progress: Progress, width: int) -> RenderableType:
         row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
         row.append(_outcome(trial, sweep.metrics))
         rows.append(row.append(f"  {duration(trial.seconds)}  {say(trial.params)}", style="dim"))
-    for line in (states, *rows):
+    states.truncate(width - length - 1 - MARGIN, overflow="ellipsis")
+    for line in rows:
         if isinstance(line, Text):
-            line.no_wrap, line.overflow = True, "ellipsis"
+            line.truncate(width - MARGIN, overflow="ellipsis")
     return Group(*rows)
 
 
