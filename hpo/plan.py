@@ -55,11 +55,13 @@ def plan(sweep: Sweep, folder: Path, probe: bool = True) -> Plan:
     found = Plan(sweep.name, sweep.space.count(), workers, threads, _describe(dataset))
     if probe:
         done = _probe(sweep, dataset, searcher.ask(0))
-        trials = min(sweep.search.trials, found.combinations)
-        seconds = done.seconds * math.ceil(trials / workers)
-        if sweep.search.timeout is not None:
-            seconds = min(seconds, sweep.search.timeout + done.seconds)
-        found = replace(found, probe=done, seconds=seconds, bytes=trials * _trial_bytes(done))
+        found = replace(found, probe=done)
+        if done.failure is None:
+            trials = min(sweep.search.trials, found.combinations)
+            seconds = done.seconds * math.ceil(trials / workers)
+            if sweep.search.timeout is not None:
+                seconds = min(seconds, sweep.search.timeout + done.seconds)
+            found = replace(found, seconds=seconds, bytes=trials * _trial_bytes(done))
     return replace(found, warnings=(*(dataset.notes if dataset else ()), *_warnings(sweep, found)))
 
 
@@ -90,8 +92,8 @@ def _warnings(sweep: Sweep, found: Plan) -> list[str]:
         from hpo.searchers.pruning import never_fires
 
         pruner, folds = sweep.search.pruner, sweep.validation.folds if sweep.data else None
-        reports = found.probe.reports if found.probe else ()
-        curve = found.probe is None or any(report.fold is not None or folds is None for report in reports)
+        tried = found.probe if found.probe and found.probe.failure is None else None
+        curve = tried is None or any(report.fold is not None or folds is None for report in tried.reports)
         why = never_fires(pruner.name, pruner.options, folds=folds, trials=sweep.search.trials, has_curve=curve)
         if why:
             said.append(f"the pruner {pruner.name} can never stop a trial: {why}")

@@ -189,7 +189,7 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
     def tick(left: int) -> None:
         last = "refitting and judging the best model" if promotes else "closing the sweep"
         progress.stage = "publishing"
-        progress.note = f"publishing to MLflow: {f'{left} trials left' if left else last}"
+        progress.note = f"publishing to MLflow: {f'{left} left' if left else last}"
         show(progress)
 
     def enough() -> bool:

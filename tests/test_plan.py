@@ -45,7 +45,9 @@ def test_a_probe_is_a_real_trial_and_is_multiplied(tmp_path: Path) -> None:
 
 
 def test_a_probe_that_fails_says_why(tmp_path: Path) -> None:
-    [warning] = plan(function_sweep(raises), tmp_path).warnings
+    found = plan(function_sweep(raises, search={"pruner": "median"}), tmp_path)
+    assert (found.seconds, found.bytes) == (None, None), "a failure says nothing about time"
+    [warning] = found.warnings
     assert "the probe trial failed: ValueError: no value for trial 0" in warning
     assert 'raise ValueError(f"no value' in warning, "with the line of the user's code"
 

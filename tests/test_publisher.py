@@ -62,7 +62,7 @@ def test_a_search_ends_although_the_server_is_away(tmp_path: Path) -> None:
     result = hpo.run(sweep, folder=tmp_path, tracking=away, executor="inline", show=show)
     assert result.state == "finished"
     assert result.unpublished
-    assert "publishing: publishing to MLflow: 3 trials left" in notes
+    assert "publishing: publishing to MLflow: 3 left" in notes
     journal = Journal(result.journal)
     assert journal.count_unpublished() == 3
     journal.close()
