@@ -44,7 +44,7 @@ def follow(path: Path) -> int:
     lease = _wait_for_lease(path)
     if lease is None:
         return 0
-    os.nice(5)
+    os.nice(10)
     with lease, closing(Journal(path, durable=False)) as journal:
         delivery = _open(journal)
         try:
@@ -57,7 +57,7 @@ def follow(path: Path) -> int:
 def _follow(journal: Journal, delivery: Delivery) -> int:
     from hpo.tracking.server import TrackingError
 
-    pause, left, since = TICK, -1, time.monotonic()
+    pause, left, since = TICK, 0, time.monotonic()
     while True:
         live = is_live(journal)  # asked first: what is recorded before a driver ends is published below
         try:
@@ -73,7 +73,8 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
             if not live:
                 delivery.stage()
             pause = min(2 * pause, PAUSE)
-        if left != (left := journal.count_unpublished()) and not live:
+        before, left = left, journal.count_unpublished()
+        if left < before:
             since = time.monotonic()
         elif not live and time.monotonic() - since > PATIENCE:
             return PENDING
