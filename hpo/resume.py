@@ -8,7 +8,6 @@ folder, so that two commands started together cannot both create a sweep.
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from contextlib import closing
 from pathlib import Path
@@ -37,14 +36,14 @@ def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None
         unfinished = None if fresh else _latest_unfinished(folder, sweep)
         if unfinished is not None:
             return _continue(sweep, unfinished, folder)
-        id = f"{_slug(sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        id = f"{_slug(sweep.name)}-{_moment(time.time())}"
         lease = Lease(folder / f"{id}.lock", f"sweep {id}")
         journal = Journal.create(folder / f"{id}.journal", {**_facts(sweep), **facts, "id": id})
         return Claim(journal, lease, id, resumed=False)
 
 
 def journals(folder: Path) -> list[Path]:
-    """All sweeps under the folder, the latest first: an id ends in its time of birth and a random tail."""
+    """All sweeps under the folder, the latest first: an id ends in its moment of birth."""
     return sorted(folder.glob("*.journal"), key=lambda path: path.stem.rsplit("-", 3)[1:], reverse=True)
 
 
@@ -116,6 +115,11 @@ def _facts(sweep: Sweep) -> dict[str, Any]:
         "metrics": [[metric.name, metric.direction] for metric in sweep.metrics],
         "extra_metrics": [[metric.name, metric.direction] for metric in sweep.extra_metrics],
     }
+
+
+def _moment(now: float) -> str:
+    """To the 65536th part of a second, so that ids sort in the order of their birth, and no two are the same."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 65536):04x}"
 
 
 def _slug(name: str) -> str:

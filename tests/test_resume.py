@@ -109,6 +109,11 @@ def test_finding_by_id(tmp_path: Path) -> None:
         find(tmp_path, "apple")
 
 
+def test_the_latest_is_the_latest_within_a_second_too(tmp_path: Path) -> None:
+    ids = [begin(tmp_path, function_sweep(name=name)) for name in ("b", "c", "a", "b", "c", "a")]
+    assert [path.stem for path in journals(tmp_path)] == ids[::-1]
+
+
 def test_names_that_begin_alike_are_two(tmp_path: Path) -> None:
     begin(tmp_path, function_sweep(name="toy-long"))
     assert not release(claim(function_sweep(name="toy"), tmp_path)).resumed
