@@ -51,10 +51,8 @@ class Delivery:
 
     def trouble(self) -> str | None:
         """What MLflow will never take as it is."""
-        refused = self._projection.refused
-        if refused:
-            number, reason = next(iter(refused.items()))
-            return f"MLflow refused {len(refused)} of the trials, first trial {number}: {reason}"
+        if refused := self._projection.quarantine:
+            return refused
         error = (self._journal.fact("promotion") or {}).get("error")
         return f"the model was not promoted: {error}" if error else None
 

@@ -46,6 +46,7 @@ class Projection:
         self._best: dict[str, float] = {}
         self._dataset: list[DatasetInput] = []
         self._status: tuple[str, dict[str, str]] = ("", {})
+        self._aside: dict[str, str] = {}
         self.refused: dict[int, str] = {}
 
     @property
@@ -61,6 +62,14 @@ class Projection:
     def parent(self) -> str:
         """The run id of the sweep."""
         return self._known[PARENT]
+
+    @property
+    def quarantine(self) -> str | None:
+        """Which trials MLflow refused, and why the first."""
+        if not self.refused:
+            return None
+        number, reason = next(iter(self.refused.items()))
+        return f"MLflow refused {len(self.refused)} of the trials, first trial {number}: {reason}"
 
     def publish(self) -> int:
         """Publish the oldest finished trials that are not in MLflow yet; how many. None left: 0."""
@@ -82,6 +91,8 @@ class Projection:
                     self._client = None  # look again at what is there
                 raise
             self._journal.published((number, run_id, entry.revision))
+            if self._aside.pop(str(number), None) is not None:  # refused once, and taken now
+                self._show_aside()
             done += 1
         return done
 
@@ -122,6 +133,7 @@ class Projection:
             return
         client = connect(self._uri)
         self._facts = self._journal.facts()
+        self._aside = self._facts.get("refused") or {}
         self._metrics = [Metric(name, direction) for name, direction in self._facts["metrics"]]
         with answered():
             self._client = client
@@ -277,7 +289,9 @@ class Projection:
             run.info.run_id for run in self._search(f" and tags.`hpo.trial` = '{number}'")
             if run.info.lifecycle_stage == "active"
         )  # fmt: skip
-        return found[0] if found else None
+        if found:
+            self._known[number] = found[0]
+        return self._known.get(number)
 
     def _create_child(self, trial: Trial, facts: Mapping[str, str]) -> str:
         name = f"trial-{trial.number:04d}"
@@ -318,8 +332,8 @@ class Projection:
     def _refuse(self, entry: Entry, reason: str) -> None:
         """Put one trial aside, with the reason, so that it does not stand in the way of the others."""
         number = entry.trial.number
-        self.refused[number] = reason
-        self._journal.record(refused={str(n): why for n, why in self.refused.items()})
+        self.refused[number] = self._aside[str(number)] = reason
+        self._show_aside()
         run_id = self._known.get(number)
         if run_id is None:
             return
@@ -333,3 +347,10 @@ class Projection:
             except MlflowException as error:
                 if error.get_http_status_code() >= 500:
                     raise
+
+    def _show_aside(self) -> None:
+        """Which trials are put aside, in the journal and on the sweep's run."""
+        self._journal.record(refused=self._aside)
+        text = "; ".join(f"trial {number}: {reason}" for number, reason in self._aside.items())
+        with answered():
+            self.client.log_batch(self.parent, tags=tags({"hpo.refused": text or "none any more"}))
