@@ -154,6 +154,8 @@ def _print(found: Plan, sweep: Sweep) -> None:
     if found.data:
         click.echo(f"  data      {found.data}")
     click.echo(f"  space     {len(sweep.space)} parameters, {combinations}")
+    if begins := searchers.note(sweep):
+        click.echo(f"  search    {begins}")
     click.echo(f"  machine   {found.workers} workers x {found.threads} threads")
     if found.probe is not None:
         value = "failed" if found.probe.values is None else f"{sweep.metric.name} {found.probe.values[0]:.5g}"

@@ -56,11 +56,17 @@ class Validation:
 
 @dataclass(frozen=True)
 class Search:
-    """Who searches and for how long. `timeout` in seconds; `workers` None = one per free core."""
+    """Who searches and for how long. `timeout` in seconds; `workers` None = one per free core.
+
+    `portfolio`: how many configurations that were good on other data go first, None = the sampler decides; `enqueue`:
+    the user's own, tried before them.
+    """
 
     engine: Engine = "optuna"
     sampler: Named | None = None
     pruner: Named | None = None
+    portfolio: Annotated[int, Ge(0), Le(100)] | None = None
+    enqueue: tuple[Mapping[str, Value], ...] = ()
     trials: Annotated[int, Ge(1), Le(1_000_000)] = 100
     timeout: Seconds | None = None
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
@@ -143,6 +149,7 @@ class Sweep:
             }  # fmt: skip
         flat |= {"search.engine": search.engine, "search.seed": search.seed}
         flat |= {"search.sampler": _named(search.sampler), "search.pruner": _named(search.pruner)}
+        flat |= {"search.portfolio": search.portfolio, "search.enqueue": _text(search.enqueue)}
         return flat
 
     @property

@@ -70,7 +70,7 @@ def test_a_whole_sweep() -> None:
     assert sweep.data.path == ROOT / "data" / "flights.parquet"
     assert sweep.data.digest == hashlib.sha256(sweep.data.path.read_bytes()).hexdigest()
     assert (sweep.search.trials, sweep.search.timeout) == (20, 3600)
-    assert sweep.search.sampler == Named("tpe")
+    assert sweep.search.sampler == Named("auto")
     assert sweep.space["max_depth"] == Int("max_depth", 2, 4)
     assert sweep.space["learning_rate"] == Float("learning_rate", 0.03, 0.3, log=True)
     assert isinstance(sweep.space["grow_policy"], Choice)

@@ -41,7 +41,7 @@ def identity(root: Path, changes: dict[str, Any] | None = None, document: dict[s
     [
         {"search.trials": 7}, {"search.timeout": "1h"}, {"search.workers": 3}, {"search.threads": 2},
         {"limits.retries": 0}, {"limits.trial_timeout": 9}, {"limits.memory": "1G"}, {"limits.failures": 3},
-        {"promote": False}, {"promote.alias": "best"}, {"metrics": ["mae"]}, {"search.sampler": "tpe"},
+        {"promote": False}, {"promote.alias": "best"}, {"metrics": ["mae"]}, {"search.sampler": "auto"},
         {"search.pruner": "none"},
         {"space": {"alpha": {"float": [0.1, 1]}, "k": {"choice": ["x", "y"], "when": {}}}},
         {"data.path": "./t.csv"},
@@ -59,7 +59,8 @@ def test_the_budget_does_not_change_it(root: Path, changes: dict[str, Any]) -> N
         {"fixed.tol": 0.1}, {"data.path": "other.csv"}, {"data.target": "x"}, {"data.holdout": 0.3},
         {"data.task": "regression"}, {"data.drop": ["x"]}, {"data.categorical": ["x"]}, {"validation.folds": 3},
         {"validation.groups": "x"}, {"validation.time": "x"}, {"search.engine": "hyperopt"},
-        {"search.engine": "random"}, {"search.sampler": "random"},
+        {"search.engine": "random"}, {"search.sampler": "random"}, {"search.portfolio": "off"},
+        {"search.enqueue": [{"alpha": 0.5}]},
         {"search.sampler": {"name": "tpe", "n_startup_trials": 3}},
         {"search.pruner": "median"}, {"search.seed": 1}, {"space.alpha": {"float": [0.1, 2.0]}},
         {"space.alpha": {"float": [0.1, 1.0], "log": True}}, {"space.alpha": {"float": [0.1, 1.0], "step": 0.1}},

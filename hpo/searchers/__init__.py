@@ -6,17 +6,23 @@ they are built, so a sweep pays only for the one it uses.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpo.errors import InputError, Problem
+from hpo.searchers.beginning import Beginning, opening
 from hpo.searchers.port import Searcher, SpaceExhausted
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
 
-__all__ = ["Searcher", "SpaceExhausted", "build"]
+__all__ = ["Searcher", "SpaceExhausted", "build", "note"]
 
 
 def build(sweep: Sweep) -> Searcher:
     """The sweep's searcher, knowing nothing yet. InputError for an unknown sampler, pruner or option."""
-    searcher = _engine(sweep)
+    begin = opening(sweep)
+    searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)))
+    if begin.first:
+        searcher = Beginning(searcher, begin.first)
     if sweep.search.pruner is None:
         return searcher
     if len(sweep.metrics) > 1:
@@ -31,6 +37,11 @@ def build(sweep: Sweep) -> Searcher:
 
     rule = make_rule(sweep.search.pruner.name, sweep.search.pruner.options)
     return Pruning(searcher, rule, sweep.metric, fold_scores=sweep.data is not None)
+
+
+def note(sweep: Sweep) -> str:
+    """A line for the user: how the search begins and what `sampler: auto` has chosen; "" if there is nothing to say."""
+    return opening(sweep).note
 
 
 def _engine(sweep: Sweep) -> Searcher:

@@ -7,7 +7,7 @@ disk nor engine. A rule about something whose shape was wrong is silent: that wa
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,12 +20,12 @@ from hpo.sweepfile.explain import shorten
 from hpo.sweepfile.shape import ChoiceForm, File, FloatForm, IntForm, MetricForm
 
 SAMPLERS = {
-    "optuna": ("tpe", "random", "gp", "cmaes", "qmc", "nsgaii", "grid", "brute_force"),
+    "optuna": ("auto", "tpe", "random", "gp", "cmaes", "qmc", "nsgaii", "grid", "brute_force"),
     "hyperopt": ("tpe", "anneal", "rand"),
     "random": (),
 }
 PRUNERS = ("median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
-MULTI_OBJECTIVE = ("tpe", "nsgaii", "random")
+MULTI_OBJECTIVE = ("auto", "tpe", "nsgaii", "random")
 
 
 class Breach(NamedTuple):
@@ -245,11 +245,35 @@ def _search(file: File, broken: Collection[str]) -> Iterator[Breach]:
             yield Breach(("search", "sampler"), f"the sampler {name} takes one metric only", hint)
         if pruner != "none":
             yield Breach(("search", "pruner"), "several metrics cannot be pruned", "pruner: none")
+    yield from _enqueued(file, broken)
     if name in ("grid", "brute_force"):
+        for key in ("portfolio", "enqueue"):
+            if getattr(search, key):
+                yield Breach(("search", key), f"the sampler {name} tries every point anyway", "leave it out")
         for parameter in parameters(file).values():
             if isinstance(parameter, Float) and parameter.step is None and parameter.low != parameter.high:
                 hint = "give it a step, or make it a choice"
                 yield Breach(("space", parameter.name), f"the sampler {name} needs a finite space", hint)
+
+
+def _enqueued(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    known = parameters(file)
+    for i, guess in enumerate(file.search.enqueue):
+        for name, value in guess.items():
+            place = ("search", "enqueue", i, name)
+            if name in known:
+                if problem := known[name].check(value):
+                    yield Breach(place, f"{name}: {problem}")
+                elif any(
+                    parent in guess and guess[parent] not in values for parent, values in known[name].when.items()
+                ):
+                    yield Breach(place, f"{name} is not active where the guess says {_parents(known[name], guess)}")
+            elif name not in broken:
+                yield Breach(place, f"{name} is not in the space", did_you_mean(name, known))
+
+
+def _parents(parameter: Parameter, guess: Mapping[str, Any]) -> str:
+    return " and ".join(f"{parent} is {guess[parent]!r}" for parent in parameter.when if parent in guess)
 
 
 def search(file: File) -> Search:

@@ -170,8 +170,20 @@ class File(Form):
         Written(
             engine="Who proposes the parameters",
             sampler=(
-                "optuna: tpe random gp cmaes qmc nsgaii grid brute_force; hyperopt: tpe anneal rand",
+                "optuna: auto tpe random gp cmaes qmc nsgaii grid brute_force; hyperopt: tpe anneal rand",
                 NamedText,
+            ),
+            portfolio=(
+                "How many configurations that were good on other data go first, after the library's defaults; or off",
+                Annotated[
+                    Annotated[int, Ge(0), Le(100)] | None,
+                    BeforeValidator(whole),
+                    Text("^off$", lambda text: 0, "off, or how many"),
+                ],
+            ),
+            enqueue=(
+                "Guesses of your own, tried first; what one leaves open has its default, or the middle of its range",
+                Annotated[list[dict[Identifier, Scalar]], MaxLen(1000)],
             ),
             pruner=("median percentile halving hyperband wilcoxon patience none", NamedText),
             trials="How many trials in all",

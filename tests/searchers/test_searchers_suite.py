@@ -73,6 +73,22 @@ class TestOptunaDefault(_Built):
     pass
 
 
+class TestOptunaTpe(_Built):
+    sampler = "tpe"
+
+
+class TestBeginningWithGuesses(_Built):
+    """The user's own trials first, whoever goes on; cmaes, which takes notes, is told of them as of any other."""
+
+    sampler = "cmaes"
+    enqueue = ({"kind": None, "rate": 0.5}, {"layers": 2}, {"model": "forest"})
+
+    def make(self, space: Space, seed: int, metrics: tuple[Metric, ...]) -> searchers.Searcher:
+        built = sweep(space, *metrics, sampler=self.sampler, seed=seed)
+        guesses = tuple(guess for guess in self.enqueue if set(guess) <= set(space.names))
+        return searchers.build(replace(built, search=replace(built.search, enqueue=guesses)))
+
+
 class TestOptunaSeveralMetrics(_Built):
     metrics = (LOSS, Metric("gain", "maximize"))
 

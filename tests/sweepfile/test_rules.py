@@ -110,6 +110,8 @@ def test_500_parameters_that_depend_on_each_other_are_quick() -> None:
         ({"search": {"sampler": "anneal"}}, "search.sampler", "optuna has no sampler 'anneal'"),
         ({"search": {"engine": "hyperopt", "sampler": "gp"}}, "search.sampler", "hyperopt has no sampler"),
         ({"search": {"engine": "random", "sampler": "tpe"}}, "search.sampler", "random has no sampler"),
+        ({"search": {"enqueue": [{"xx": 1}]}}, "search.enqueue.0.xx", "not in the space"),
+        ({"search": {"enqueue": [{}, {"x": 1e9}]}}, "search.enqueue.1.x", "outside"),
         ({"search": {"pruner": "medium"}}, "search.pruner", "no pruner 'medium'"),
         ({"search": {"sampler": "grid"}}, "space.x", "finite space"),
         ({"search": {"sampler": "brute_force"}}, "space.x", "finite space"),
@@ -173,7 +175,7 @@ def test_describe_is_the_inverse_of_reading(parameter: Parameter) -> None:
 
 
 def test_the_engines_know_these_names() -> None:
-    assert set(rules.SAMPLERS["optuna"]) == set(optuna._KINDS)
+    assert set(rules.SAMPLERS["optuna"]) == {"auto", *optuna._KINDS}
     assert set(rules.SAMPLERS["hyperopt"]) == set(hyperopt._ALGORITHMS)
     assert {*rules.PRUNERS} - {"none"} == set(pruning._RULES)
 
@@ -182,7 +184,7 @@ def test_the_engines_own_sampler_is_filled_in() -> None:
     def search(**keys: Any) -> Any:
         return rules.search(shape.read({**FUNCTION, "search": keys})[0])
 
-    assert search() == search(sampler="tpe") == search(pruner="none", sampler={"name": "tpe"})
+    assert search() == search(sampler="auto") == search(pruner="none", sampler={"name": "auto"})
     assert search(engine="hyperopt").sampler == Named("tpe")
     assert search(engine="random").sampler is None
     assert search(pruner="median").pruner == Named("median")

@@ -1,0 +1,112 @@
+"""First configurations that were good on many other data sets, fitted into a search space.
+
+Called by `hpo.searchers`. A portfolio is a JSON file in `portfolios/`, made by `scripts/portfolio`: it is found by the
+names of the parameters, since people tune one library under few names. The library's own defaults come first, so that
+no search can end worse than no search.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hpo.space import Choice, Float, Parameter, Space
+from hpo.trial import Params, Value
+
+FOLDER = Path(__file__).parent / "portfolios"
+KNOWN = 3  # a space with fewer of a library's names is not that library's
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """`sets` are ordered configurations, the best guess first, each set for spaces that have all of `needs`."""
+
+    library: str
+    names: Mapping[str, str]  # also known as -> name in the file
+    defaults: Params
+    sets: tuple[Mapping[str, Any], ...]
+
+    def knows(self, space: Space) -> int:
+        """How many parameters of the space it knows; 0 if that is too few to be about the same library."""
+        known = sum(self.names.get(name, name) in self.defaults for name in space.names)
+        return known if known >= KNOWN and 2 * known >= len(space) else 0
+
+    def configurations(self, space: Space) -> Iterator[Params]:
+        """The defaults, then the set that fits the space best."""
+        yield self.defaults
+        ours = {self.names.get(name, name) for name in space.names}
+        fitting = [entry for entry in self.sets if ours.issuperset(entry["needs"])]
+        yield from max(fitting, key=lambda entry: len(entry["needs"]))["configurations"]
+
+    def fit(self, space: Space, wished: Params) -> dict[str, Value]:
+        """The configuration in the space: clipped, and what it does not say at the default or in the middle."""
+        wished = {**self.defaults, **_balanced(wished, space, self.names)}
+
+        def value(parameter: Parameter) -> Value:
+            name = self.names.get(parameter.name, parameter.name)
+            return nearest(parameter, wished[name]) if name in wished else middle(parameter)
+
+        return space.sample(value)
+
+
+def first(space: Space, count: int) -> tuple[str, list[dict[str, Value]]]:
+    """The library, its defaults and up to `count` configurations, no two the same; ("", []) for an unknown space."""
+    known = max(_shipped(), key=lambda portfolio: portfolio.knows(space))
+    found: list[dict[str, Value]] = []
+    if known.knows(space):
+        for wished in known.configurations(space):
+            fitted = known.fit(space, wished)
+            if fitted not in found:
+                found.append(fitted)
+            if len(found) == count + 1:
+                break
+    return (known.library if found else ""), found
+
+
+@cache
+def _shipped() -> tuple[Portfolio, ...]:
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    return tuple(
+        Portfolio(
+            made["library"],
+            {other: name for name, others in made["names"].items() for other in others},
+            made["defaults"],
+            tuple(made["sets"]),
+        )
+        for made in read
+    )
+
+
+def _balanced(wished: Params, space: Space, names: Mapping[str, str]) -> Params:
+    """Fewer boosting rounds than wished take larger steps: their product is what matters most."""
+    rounds, rate = wished.get("n_estimators"), wished.get("learning_rate")
+    limit = next((p for p in space.parameters if names.get(p.name, p.name) == "n_estimators"), None)
+    if not isinstance(rounds, int) or not isinstance(rate, float) or limit is None or isinstance(limit, Choice):
+        return wished
+    return {**wished, "learning_rate": rate * max(1.0, rounds / limit.high)}
+
+
+def nearest(parameter: Parameter, wished: Value) -> Value:
+    """The parameter's value that comes closest; the middle where nothing is close."""
+    if isinstance(parameter, Choice):
+        return wished if parameter.check(wished) is None else parameter.values[0]
+    if isinstance(wished, bool) or not isinstance(wished, (int, float)):
+        return middle(parameter)
+    x = min(max(wished, parameter.low), parameter.high)
+    if parameter.step is not None:
+        x = parameter.low + round((x - parameter.low) / parameter.step) * parameter.step
+        x = x if x <= parameter.high else x - parameter.step
+    return float(x) if isinstance(parameter, Float) else int(x)
+
+
+def middle(parameter: Parameter) -> Value:
+    """The middle of a range (on the log scale if it has one), the first of the choices."""
+    if isinstance(parameter, Choice):
+        return parameter.values[0]
+    low, high = parameter.low, parameter.high
+    return nearest(parameter, math.sqrt(low) * math.sqrt(high) if parameter.log else low + (high - low) / 2)

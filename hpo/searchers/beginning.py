@@ -1,0 +1,107 @@
+"""How a search begins and who goes on: the user's guesses, what was good elsewhere, and the choice of `sampler: auto`.
+
+Called by `hpo.searchers`, and by whoever tells the user. A wrapper, because every engine can begin like this; decided
+from the sweep's meaning alone, never from its budget, so that a raised budget on resume changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.samplers import portfolio
+from hpo.searchers.port import Searcher
+from hpo.space import Choice, Space
+from hpo.sweep import Named, Sweep
+from hpo.trial import Params, Report, Trial
+
+CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
+FEATURES = 60  # beyond so many, choices counted by their values, a Gaussian process has too little to go by
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first trials' parameters, the sampler after them, and a line that says so."""
+
+    first: tuple[Params, ...]
+    sampler: Named | None
+    note: str
+
+
+def opening(sweep: Sweep) -> Opening:
+    search = sweep.search
+    sampler = search.sampler or (Named("auto") if search.engine == "optuna" else None)
+    auto = sampler is not None and sampler.name == "auto"
+    size = CONFIGURATIONS if auto and search.portfolio is None else search.portfolio or 0
+    library, learned = portfolio.first(sweep.space, size) if size else ("", [])
+    defaults: list[Params] = [*learned[:1]]
+    if size and not library:
+        defaults = [_complete(sweep.space, known, {})] if (known := _defaults(sweep)) else []
+    base = defaults[0] if defaults else {}
+    first: list[Params] = []
+    for params in [*defaults, *(_complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
+        if params not in first:
+            first.append(params)
+    said = [f"the defaults of {library or 'the model'}"] if defaults else []
+    said += [f"{len(search.enqueue)} of your own"] if search.enqueue else []
+    said += [f"{len(learned) - 1} configurations that were good on other data"] if len(learned) > 1 else []
+    if auto:
+        sampler, why = _chosen(sweep)
+        said.append(why)
+    note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
+    return Opening(tuple(first), sampler, note)
+
+
+class Beginning:
+    """Trial n has the n-th of these parameters; the searcher is told of them, and asked for all others."""
+
+    def __init__(self, searcher: Searcher, first: Sequence[Params]) -> None:
+        self._searcher = searcher
+        self._first = first
+
+    def ask(self, number: int) -> Trial:
+        if number >= len(self._first):
+            return self._searcher.ask(number)
+        trial = Trial(number, self._first[number])
+        self._searcher.tell(trial)
+        return trial
+
+    def tell(self, trial: Trial) -> None:
+        self._searcher.tell(trial)
+
+    def keep(self, number: int, report: Report) -> bool:
+        return self._searcher.keep(number, report)
+
+
+def _chosen(sweep: Sweep) -> tuple[Named, str]:
+    features = sum(len(p.values) if isinstance(p, Choice) else 1 for p in sweep.space.parameters)
+    if len(sweep.metrics) > 1:
+        return Named("tpe"), f"TPE for {len(sweep.metrics)} metrics at once"
+    if features > FEATURES:
+        return Named("tpe"), f"TPE for a space as wide as {features} features"
+    return Named("gp"), "a Gaussian process"
+
+
+def _defaults(sweep: Sweep) -> dict[str, Any]:
+    """What the model's own signature says, of the parameters that are searched."""
+    module, _, name = (sweep.model or "").rpartition(".")
+    if not module:
+        return {}
+    try:
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return {}  # what is wrong with the model is said by who builds the objective
+    return {n: parameters[n].default for n in sweep.space.names if n in parameters and _plain(parameters[n].default)}
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _complete(space: Space, guess: Mapping[str, Any], base: Params) -> Params:
+    """All that the guess leaves open at the defaults or in the middle."""
+    wished = {**base, **guess}
+    return space.sample(lambda p: portfolio.nearest(p, wished[p.name]) if p.name in wished else portfolio.middle(p))

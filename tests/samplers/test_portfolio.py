@@ -1,0 +1,86 @@
+"""Portfolios as shipped, in the spaces that people write; run by pytest."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpo.loader import load
+from hpo.samplers import portfolio
+from hpo.space import Choice, Float, Int, Parameter, Space
+
+XGBOOST = Space(
+    (
+        Float("eta", 0.01, 0.3, log=True),
+        Int("max_depth", 2, 8),
+        Float("subsample", 0.5, 1.0, step=0.1),
+        Float("lambda", 0.1, 10.0, log=True),
+        Float("own", 0.0, 3.0),
+    )
+)
+
+
+def test_the_defaults_come_first_and_all_fit_and_none_is_twice() -> None:
+    library, first = portfolio.first(XGBOOST, 16)
+    assert library == "XGBoost"
+    assert first[0] == {"eta": 0.3, "max_depth": 6, "subsample": 1.0, "lambda": 1.0, "own": 1.5}
+    assert all(params in XGBOOST for params in first)
+    assert len({tuple(params.items()) for params in first}) == len(first) == 17
+
+
+def test_where_most_are_the_same_after_clipping_fewer_are_left() -> None:
+    space = Space((Float("eta", 0.1, 0.1), Int("max_depth", 2, 3), Choice("booster", ("gbtree",))))
+    _, first = portfolio.first(space, 16)
+    assert 1 <= len(first) <= 2
+
+
+def test_conditions_are_kept() -> None:
+    space = Space(
+        (
+            Float("learning_rate", 0.01, 1.0, log=True),
+            Choice("booster", ("gbtree", "dart")),
+            Float("rate_drop", 0.0, 0.5, when={"booster": ("dart",)}),
+        )
+    )
+    _, first = portfolio.first(space, 16)
+    assert {"booster", "learning_rate", "rate_drop"} in [set(params) for params in first], "a set with boosters is used"
+    assert all(params in space for params in first)
+
+
+def test_fewer_rounds_than_wished_take_larger_steps() -> None:
+    def rates(rounds: int) -> list[float]:
+        space = Space((Float("learning_rate", 1e-4, 10.0), Int("n_estimators", 10, rounds), Int("max_depth", 1, 20)))
+        return [params["learning_rate"] for params in portfolio.first(space, 16)[1]]  # type: ignore[misc]
+
+    many, few = rates(5000), rates(50)
+    assert all(b >= a for a, b in zip(many, few, strict=True))
+    assert sum(b > a for a, b in zip(many, few, strict=True)) > 8
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space((Float("learning_rate", 0.1, 1.0), Int("batch_size", 1, 9), Float("momentum", 0.0, 1.0))),
+        Space((Float("x", 0.0, 1.0),)),
+    ],
+)
+def test_other_spaces_have_none(space: Space) -> None:
+    assert portfolio.first(space, 8) == ("", [])
+
+
+def test_the_bundled_space_has_one() -> None:
+    space = load("xgb.yaml").space
+    assert len(portfolio.first(space, 8)[1]) == 9
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wished", "nearest"),
+    [
+        (Float("x", 0.0, 1.0), 7, 1.0), (Float("x", 0.0, 1.0, step=0.3), 1.0, 0.9), (Int("x", 0, 9, step=4), 9, 8),
+        (Int("x", 1, 9), 3.6, 4), (Choice("x", ("a", True)), True, True), (Choice("x", ("a", True)), "b", "a"),
+        (Int("x", 1, 100, log=True), None, 10), (Float("x", 0.0, 4.0), "text", 2.0),
+    ],
+)  # fmt: skip
+def test_nearest(parameter: Parameter, wished: object, nearest: object) -> None:
+    found = portfolio.nearest(parameter, wished)  # type: ignore[arg-type]
+    assert found == pytest.approx(nearest) if isinstance(nearest, float) else found == nearest
+    assert parameter.check(found) is None
