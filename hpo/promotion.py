@@ -7,6 +7,7 @@ first, so that an absent server costs no training and a repetition judges the sa
 from __future__ import annotations
 
 import os
+import shutil
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.data import Dataset, holdout_frame
+from hpo.digest import difference, digests
 from hpo.journal import Journal
 from hpo.loader import from_document
 from hpo.objectives.refit import holdout_scores, refit
@@ -26,15 +28,19 @@ from hpo.tracking.server import Refused, TrackingError, answered, unhurried
 
 
 def stage(journal: Journal, folder: Path) -> dict[str, Any]:
-    """The refitted best model in `folder`; its trial and hold-out scores, which the journal keeps."""
+    """The refitted best model in `folder`; its trial, hold-out scores and digests, which the journal keeps.
+
+    A staged model that is not whole any more is made again.
+    """
     facts = journal.facts()
     done: dict[str, Any] | None = facts.get("model")
-    if done is not None and done["trial"] == facts["best"]:
+    if done is not None and done["trial"] == facts["best"] and difference(folder, done["sha256"]) is None:
         return done
+    shutil.rmtree(folder, ignore_errors=True)
     sweep, dataset = _restore(facts)
     refit(sweep, dataset, journal.trials()[facts["best"]], folder, len(os.sched_getaffinity(0)))
     scores = holdout_scores(sweep, dataset, Predictor(folder)) if dataset.holdout_rows else {}
-    done = {"trial": facts["best"], "scores": scores}
+    done = {"trial": facts["best"], "scores": scores, "sha256": digests(folder)}
     journal.record(model=done)
     return done
 

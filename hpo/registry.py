@@ -2,12 +2,14 @@
 
 Called by `hpo.delivery` with values and one callable. Models and versions have no natural key in MLflow, so both
 carry the sweep and the trial as tags and are looked up first: a repetition finds what is there. An alias is
-moved by an unconditional write, so it is written, read again and repaired until all contenders agree.
+moved by an unconditional write, so it is written, read again and repaired until all contenders agree. What is
+registered was uploaded, fetched back and compared; what is loaded is compared with what was registered.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 import shutil
@@ -18,7 +20,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import mlflow.pyfunc
 import pandas as pd
 from mlflow import MlflowClient
@@ -26,9 +27,12 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
+from hpo.digest import difference, digests
+from hpo.errors import HpoError
 from hpo.metric import Metric
 
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # "no pip here": uv's environments have none
@@ -37,6 +41,7 @@ Scores = Mapping[str, float]
 Score = Callable[[Any], Scores]
 CHALLENGER = "challenger"  # the alias of the latest version that was judged and not promoted
 ROUNDS = 10  # how often an alias that others move as well is judged again
+DIGESTS = "hpo.sha256"  # the tag of logged models and versions that holds the SHA-256 of each of their files
 RIVALRY = 3600.0  # seconds; versions that beat the same champion within this time compete with each other
 
 
@@ -156,25 +161,58 @@ def _judge(
     if champion is None:
         return None, verdict(None, value, metric)
     try:
-        place = client.get_model_version_download_uri(candidate.model, _id(champion))
         with tempfile.TemporaryDirectory() as scratch:
-            local = mlflow.artifacts.download_artifacts(place, dst_path=scratch, tracking_uri=client.tracking_uri)
-            theirs = _score(local, score)
+            folder = Path(scratch)
+            _fetch(client, client.get_model_version_download_uri(candidate.model, _id(champion)), folder)
+            theirs = _score(folder, champion.tags.get(DIGESTS), score)
         return theirs, verdict(theirs[metric.name], value, metric, candidate.min_gain)
-    except (_UnscorableError, KeyError, FileNotFoundError) as error:
+    except (_UnscorableError, KeyError) as error:
         why = f"the champion, version {_id(champion)}, cannot be scored on these rows: {error}"
         return None, Verdict(False, (f"{why:.500}", "it stays until a person decides"))
+
+
+class DamagedError(HpoError):
+    """What came back from the server is not what was sent."""
 
 
 class _UnscorableError(Exception):
     pass
 
 
-def _score(folder: str, score: Score) -> Scores:
+def _fetch(client: MlflowClient, place: str, folder: Path) -> None:
+    """Download a model's files; none are there: none come."""
+    get_artifact_repository(place, tracking_uri=client.tracking_uri).download_artifacts("", str(folder))
+
+
+def _score(folder: Path, registered: str | None, score: Score) -> Scores:
+    """Nothing in the folder is parsed before all of it is known to be what was registered."""
+    if registered is None:
+        raise _UnscorableError(f"it was registered without digests of its files ({DIGESTS})")
+    if damage := difference(folder, json.loads(registered)):
+        raise _UnscorableError(f"its files are not those that were registered: {damage}")
+    if stranger := _stranger(folder):
+        raise _UnscorableError(stranger)
     try:
-        return score(mlflow.pyfunc.load_model(folder))
+        return score(mlflow.pyfunc.load_model(str(folder)))
     except Exception as error:  # whatever the code of an older model does on today's rows
         raise _UnscorableError(f"{type(error).__name__}: {error}") from error
+
+
+def _stranger(folder: Path) -> str | None:
+    """Why this is not a model as `write_model` makes it: its digests say that it is unchanged, not that it is ours."""
+    flavors = Model.load(str(folder)).flavors
+    code = sorted(path.name for path in (folder / "code").glob("*"))
+    loader = flavors.get("python_function", {}).get("loader_module")
+    if unknown := flavors.keys() - {"python_function", "xgboost"}:
+        return f"it has a flavor that is not ours: {', '.join(sorted(unknown))}"
+    if code != [f"{loader}.py"] or loader != _loader((folder / "code" / code[0]).read_bytes()):
+        return f"it is loaded by code that is not ours: {loader}"
+    return None
+
+
+def _loader(code: bytes) -> str:
+    """The name of a predictor as a module: two models in one process are two modules."""
+    return f"hpo_predictor_{hashlib.sha256(code).hexdigest()[:8]}"
 
 
 def _take(
@@ -251,6 +289,7 @@ def _register(client: MlflowClient, experiment: str, run_id: str, candidate: Can
         **{f"holdout_{name}": repr(value) for name, value in candidate.scores.items()},
     }
     logged = _log(client, experiment, run_id, candidate, tags)
+    tags[DIGESTS] = logged.tags[DIGESTS]
     return client.create_model_version(  # `models:/m-…` as the source would be looked up in mlflow's global store
         candidate.model, source=logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
     )
@@ -259,10 +298,11 @@ def _register(client: MlflowClient, experiment: str, run_id: str, candidate: Can
 def _log(
     client: MlflowClient, experiment: str, run_id: str, candidate: Candidate, tags: Mapping[str, str]
 ) -> LoggedModel:
-    """A logged model of the parent run; what an interrupted call left half-written is replaced."""
+    """A logged model of the parent run, READY once its files have come back unharmed; what an interrupted call left
+    half-written is replaced."""
     ours = f"tags.`hpo.sweep` = '{candidate.sweep}' AND tags.`hpo.trial` = '{candidate.trial}'"
     for model in client.search_logged_models([experiment], filter_string=ours):
-        if str(model.status) == "READY":
+        if str(model.status) == "READY" and _damage(client, model, candidate.folder.parent) is None:
             return model
         client.delete_logged_model(model.model_id)
     model = client.create_logged_model(experiment, name=candidate.model, source_run_id=run_id, tags=dict(tags))
@@ -270,8 +310,19 @@ def _log(
         built = Path(scratch) / "model"
         about = Model(run_id=run_id, model_id=model.model_id)
         write_model(candidate.folder, built, candidate.columns, candidate.example, about)
+        client.set_logged_model_tags(model.model_id, {DIGESTS: json.dumps(digests(built))})
         client.log_model_artifacts(model.model_id, str(built))
+    model = client.get_logged_model(model.model_id)
+    if damage := _damage(client, model, candidate.folder.parent):
+        raise DamagedError(f"the model did not arrive as it was sent ({damage})")
     return client.finalize_logged_model(model.model_id, "READY")
+
+
+def _damage(client: MlflowClient, model: LoggedModel, near: Path) -> str | None:
+    """How the files that the server has differ from those that were sent."""
+    with tempfile.TemporaryDirectory(dir=near) as scratch:
+        _fetch(client, model.artifact_location, Path(scratch))
+        return difference(Path(scratch), json.loads(model.tags.get(DIGESTS, "{}")))
 
 
 def write_model(
@@ -283,7 +334,7 @@ def write_model(
     categories are typed, which the predictor reads just as well.
     """
     code = (folder / "predictor.py").read_bytes()
-    loader = f"hpo_predictor_{hashlib.sha256(code).hexdigest()[:8]}"  # two models in one process: two modules
+    loader = _loader(code)
     signature = ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name) for name in columns]),
         outputs=Schema([ColSpec(AnyType())]),

@@ -25,6 +25,7 @@ WORDS = {
     "attempt",
     "sweep",
     "redact",
+    "digest",
     "journal",
     "lease",
     "progress",
