@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from hpo.journal import Journal
@@ -94,6 +96,22 @@ def wait_for_publisher(folder: Path) -> None:
     while holder(path.with_suffix(".sync")) is not None:
         assert time.monotonic() < until, "the publisher does not come to an end"
         time.sleep(0.05)
+
+
+def follower(journal: Path, **env: str) -> BaseProcess:
+    """`hpo.sync --follow` in a process of its own, within milliseconds: forked off one that has imported mlflow."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["hpo.delivery", "hpo.promotion", "hpo.sync"])
+    process = context.Process(target=_follow, args=(journal, env), daemon=True)
+    process.start()
+    return process
+
+
+def _follow(journal: Path, env: dict[str, str]) -> None:
+    from hpo.sync import follow
+
+    os.environ.update(env)
+    sys.exit(follow(journal))
 
 
 def same(left: Sequence[Trial], right: Sequence[Trial]) -> bool:
