@@ -24,7 +24,11 @@ KNOWN = 3  # a space with fewer of a library's names is not that library's
 
 @dataclass(frozen=True)
 class Portfolio:
-    """`sets` are ordered configurations, the best guess first, each set for spaces that have all of `needs`."""
+    """`sets` are ordered configurations, the best guess first.
+
+    Each is for spaces that have all of `needs` and about so many `rounds` of boosting, and for a `metric`: what is
+    best for a log loss is too careful for an accuracy.
+    """
 
     library: str
     names: Mapping[str, str]  # also known as -> name in the file
@@ -36,12 +40,15 @@ class Portfolio:
         known = sum(self.names.get(name, name) in self.defaults for name in space.names)
         return known if known >= KNOWN and 2 * known >= len(space) else 0
 
-    def configurations(self, space: Space) -> Iterator[Params]:
-        """The defaults, then the set that fits the space best."""
+    def configurations(self, space: Space, metric: str) -> Iterator[Params]:
+        """The defaults, then the set that fits best."""
         yield self.defaults
-        ours = {self.names.get(name, name) for name in space.names}
-        fitting = [entry for entry in self.sets if ours.issuperset(entry["needs"])]
-        yield from max(fitting, key=lambda entry: len(entry["needs"]))["configurations"]
+        ours = {self.names.get(p.name, p.name): p for p in space.parameters}
+        rounds = ours.get("n_estimators")
+        most = math.inf if rounds is None or isinstance(rounds, Choice) else rounds.high
+        fitting = [e for e in self.sets if ours.keys() >= set(e["needs"]) and e["metric"] == _kind(metric)]
+        closest = max(fitting, key=lambda e: (len(e["needs"]), -abs(math.log(e["rounds"]) - math.log(min(most, 1e4)))))
+        yield from closest["configurations"]
 
     def fit(self, space: Space, wished: Params) -> dict[str, Value]:
         """The configuration in the space: clipped, and what it does not say at the default or in the middle."""
@@ -54,12 +61,12 @@ class Portfolio:
         return space.sample(value)
 
 
-def first(space: Space, count: int) -> tuple[str, list[dict[str, Value]]]:
+def first(space: Space, metric: str, count: int) -> tuple[str, list[dict[str, Value]]]:
     """The library, its defaults and up to `count` configurations, no two the same; ("", []) for an unknown space."""
     known = max(_shipped(), key=lambda portfolio: portfolio.knows(space))
     found: list[dict[str, Value]] = []
     if known.knows(space):
-        for wished in known.configurations(space):
+        for wished in known.configurations(space, metric):
             fitted = known.fit(space, wished)
             if fitted not in found:
                 found.append(fitted)
@@ -80,6 +87,14 @@ def _shipped() -> tuple[Portfolio, ...]:
         )
         for made in read
     )
+
+
+def _kind(metric: str) -> str:
+    """Whose portfolio serves a metric: of those that rank, of those that only ask which class, of all other losses."""
+    if metric.startswith(("roc_auc", "average_precision")):
+        return "roc_auc"
+    decided = ("accuracy", "f1", "precision", "recall", "jaccard", "matthews")
+    return "accuracy" if any(word in metric for word in decided) else "log_loss"
 
 
 def _balanced(wished: Params, space: Space, names: Mapping[str, str]) -> Params:

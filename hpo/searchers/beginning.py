@@ -36,7 +36,7 @@ def opening(sweep: Sweep) -> Opening:
     sampler = search.sampler or (Named("auto") if search.engine == "optuna" else None)
     auto = sampler is not None and sampler.name == "auto"
     size = CONFIGURATIONS if auto and search.portfolio is None else search.portfolio or 0
-    library, learned = portfolio.first(sweep.space, size) if size else ("", [])
+    library, learned = portfolio.first(sweep.space, sweep.metric.name, size) if size else ("", [])
     defaults: list[Params] = [*learned[:1]]
     if size and not library:
         defaults = [_complete(sweep.space, known, {})] if (known := _defaults(sweep)) else []

@@ -16,11 +16,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hpo.metric import Metric
 from hpo.space import Choice, Float, Int, Space
 
 HERE = Path(__file__).resolve().parent
 TABLES = HERE / "tables"
-MAXIMIZED = {"acc", "val_accuracy", "auc"}
+METRICS = {
+    "logloss": Metric("log_loss", "minimize"),
+    "acc": Metric("accuracy", "maximize"),
+    "auc": Metric("roc_auc", "maximize"),
+    "val_accuracy": Metric("accuracy", "maximize"),
+}
 OUTPUTS = {
     "rbv2": ("acc", "bac", "auc", "brier", "f1", "logloss", "timetrain", "timepredict", "memory"),
     "lcbench": ("time", "val_accuracy", "val_cross_entropy", "val_balanced_accuracy", "test_cross_entropy"),
@@ -39,6 +45,7 @@ class Recorded(Protocol):
 class Problem:
     name: str
     recorded: Recorded
+    metric: Metric
     best: float
     median: float
 
@@ -52,6 +59,10 @@ class Problem:
 
     def loss(self, configuration: dict[str, Any]) -> float:
         return float(self.recorded.losses([configuration])[0])
+
+    def value(self, loss: float) -> float:
+        """In the metric's own sign."""
+        return -self.metric.sign * loss
 
     def regret(self, loss: Any) -> Any:
         return (loss - self.best) / (self.median - self.best)
@@ -123,7 +134,7 @@ class Surrogate:
         [self._instance] = [n for n in self._codes if n in ("task_id", "OpenML_task_id")]
         self._fixed[self._instance] = instance
         self._column = OUTPUTS[family].index(target)
-        self._sign = -1.0 if target in MAXIMIZED else 1.0
+        self._sign = -METRICS[target].sign
         self.space = _space(described, self._fixed)
 
     def losses(self, configurations: list[dict[str, Any]]) -> np.ndarray:
@@ -183,7 +194,11 @@ def _space(described: dict[str, Any], fixed: dict[str, Any]) -> Space:
 def carried() -> list[Problem]:
     """The tables in this checkout."""
     reference = json.loads((TABLES / "reference.json").read_text())
-    return [Problem(f"table/{n}", Table(TABLES / f"{n}.npz"), r["best"], r["median"]) for n, r in reference.items()]
+    loss = METRICS["logloss"]
+    return [
+        Problem(f"table/{name}", Table(TABLES / f"{name}.npz"), loss, known["best"], known["median"])
+        for name, known in reference.items()
+    ]
 
 
 def folder(path: Path) -> list[Problem]:
@@ -201,7 +216,8 @@ def folder(path: Path) -> list[Problem]:
         else:
             fixed = TREES if entry["gbtree"] else None
             recorded = Surrogate(path / "data" / "yahpo" / entry["scenario"], entry["instance"], entry["target"], fixed)
-        problems.append(Problem(entry["name"], recorded, best, median))
+        metric = METRICS[entry.get("target", "logloss")]
+        problems.append(Problem(entry["name"], recorded, metric, best, median))
     return problems
 
 

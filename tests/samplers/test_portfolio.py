@@ -20,16 +20,16 @@ XGBOOST = Space(
 
 
 def test_the_defaults_come_first_and_all_fit_and_none_is_twice() -> None:
-    library, first = portfolio.first(XGBOOST, 16)
+    library, first = portfolio.first(XGBOOST, "log_loss", 12)
     assert library == "XGBoost"
     assert first[0] == {"eta": 0.3, "max_depth": 6, "subsample": 1.0, "lambda": 1.0, "own": 1.5}
     assert all(params in XGBOOST for params in first)
-    assert len({tuple(params.items()) for params in first}) == len(first) == 17
+    assert len({tuple(params.items()) for params in first}) == len(first) == 13
 
 
 def test_where_most_are_the_same_after_clipping_fewer_are_left() -> None:
     space = Space((Float("eta", 0.1, 0.1), Int("max_depth", 2, 3), Choice("booster", ("gbtree",))))
-    _, first = portfolio.first(space, 16)
+    _, first = portfolio.first(space, "log_loss", 12)
     assert 1 <= len(first) <= 2
 
 
@@ -41,7 +41,7 @@ def test_conditions_are_kept() -> None:
             Float("rate_drop", 0.0, 0.5, when={"booster": ("dart",)}),
         )
     )
-    _, first = portfolio.first(space, 16)
+    _, first = portfolio.first(space, "log_loss", 12)
     assert {"booster", "learning_rate", "rate_drop"} in [set(params) for params in first], "a set with boosters is used"
     assert all(params in space for params in first)
 
@@ -49,11 +49,17 @@ def test_conditions_are_kept() -> None:
 def test_fewer_rounds_than_wished_take_larger_steps() -> None:
     def rates(rounds: int) -> list[float]:
         space = Space((Float("learning_rate", 1e-4, 10.0), Int("n_estimators", 10, rounds), Int("max_depth", 1, 20)))
-        return [params["learning_rate"] for params in portfolio.first(space, 16)[1]]  # type: ignore[misc]
+        return [params["learning_rate"] for params in portfolio.first(space, "log_loss", 12)[1]]  # type: ignore[misc]
 
-    many, few = rates(5000), rates(50)
+    many, few = rates(160), rates(40)
     assert all(b >= a for a, b in zip(many, few, strict=True))
-    assert sum(b > a for a, b in zip(many, few, strict=True)) > 8
+    assert sum(b > a for a, b in zip(many, few, strict=True)) > 5
+
+
+def test_what_counts_decides_which_set() -> None:
+    metrics = ("log_loss", "rmse", "accuracy", "f1_macro", "roc_auc", "average_precision")
+    firsts = [portfolio.first(XGBOOST, metric, 4)[1] for metric in metrics]
+    assert firsts[0] == firsts[1] != firsts[2] == firsts[3] != firsts[4] == firsts[5] != firsts[0]
 
 
 @pytest.mark.parametrize(
@@ -64,12 +70,12 @@ def test_fewer_rounds_than_wished_take_larger_steps() -> None:
     ],
 )
 def test_other_spaces_have_none(space: Space) -> None:
-    assert portfolio.first(space, 8) == ("", [])
+    assert portfolio.first(space, "log_loss", 8) == ("", [])
 
 
 def test_the_bundled_space_has_one() -> None:
     space = load("xgb.yaml").space
-    assert len(portfolio.first(space, 8)[1]) == 9
+    assert len(portfolio.first(space, "log_loss", 8)[1]) == 9
 
 
 @pytest.mark.parametrize(
