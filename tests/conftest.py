@@ -70,13 +70,13 @@ class Server:
             *("--artifacts-destination", str(database.parent / "artifacts")),
         ]
         self._log = database.parent / "server.log"
-        self._folder = database.parent
+        self.folder = database.parent
         self.start()
 
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._arguments, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                self._arguments, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
         until = time.monotonic() + START_UP
         while not self._answers():

@@ -143,8 +143,8 @@ class ChaosProxy:
                 _reset(writer)
                 return
             await self._play(fault, _closing(head), await reader.readexactly(_length(head)), writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # one of the two ends has gone away
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # one of the two ends has gone away, or all of this
         finally:
             writer.close()
 
