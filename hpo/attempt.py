@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hpo.metric import Metric
+from hpo.redact import redact
 from hpo.trial import Failure, Params, Pruned, Report, Trial
 
 Outcome = float | Sequence[float] | Mapping[str, float] | None
@@ -142,12 +143,14 @@ def run_attempt(
         elif "bad_alloc" in str(error):  # how XGBoost and other C++ libraries say MemoryError
             failure = Failure("memory", f"out of memory: {error}", _trace(error))
         else:
-            failure = Failure("exception", f"{type(error).__name__}: {error}"[:2000], _trace(error))
+            failure = Failure("exception", f"{type(error).__name__}: {error}", _trace(error))
     except SystemExit as error:
         failure = Failure("exit", f"the objective called sys.exit({error.code!r})", _trace(error))
     finished = wall + max(0.0, clock() - begun)
     done = replace(attempt.close(trial), started=wall, values=values, pruned=pruned, finished=finished)
-    return done.failed(failure, finished) if failure else done
+    if failure is None:
+        return done
+    return done.failed(replace(failure, message=redact(failure.message)[:2000]), finished)
 
 
 class _NotFiniteError(Exception):
@@ -183,5 +186,5 @@ def _values(outcome: Outcome, metrics: Sequence[Metric]) -> tuple[float, ...]:
 def _trace(error: BaseException) -> str:
     """The traceback from the objective's own frame on, capped from the middle."""
     frames = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    text = redact("".join(traceback.format_exception(type(error), error, frames)))
     return text if len(text) <= 16_000 else f"{text[:6_000]}\n…\n{text[-10_000:]}"

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 import click
 
 from hpo.errors import HpoError
+from hpo.redact import redact
 
 P = ParamSpec("P")
 
@@ -27,7 +28,7 @@ def verb(name: str, example: str) -> Callable[[Callable[P, int | None]], click.C
             try:
                 code = function(*args, **kwargs)
             except HpoError as error:
-                click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+                click.echo(click.style("error: ", fg="red", bold=True) + redact(str(error)), err=True)
                 sys.exit(error.exit_code)
             except KeyboardInterrupt:  # before or after a search; while it lasts, `hpo.interrupts` listens
                 sys.exit(130)

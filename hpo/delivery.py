@@ -7,6 +7,7 @@ can be repeated, and an interrupted delivery goes on where it stopped.
 from __future__ import annotations
 
 from hpo.journal import Journal
+from hpo.tracking import with_password
 from hpo.tracking.projection import Projection
 
 
@@ -16,7 +17,7 @@ class Delivery:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._folder = journal.path.with_suffix("")
-        self._projection = Projection(journal, journal.fact("tracking_uri"), self._folder)
+        self._projection = Projection(journal, with_password(journal.fact("tracking_uri")), self._folder)
 
     def publish(self, live: bool) -> None:
         """All finished trials; the sweep's run is RUNNING while a driver lives."""
@@ -38,7 +39,8 @@ class Delivery:
             self.publish(live=False)
         state, best = self._journal.fact("state"), self._journal.fact("best")
         if state != "finished":
-            why = "interrupted" if state == "interrupted" else "the driver is gone"
+            stopped = self._journal.fact("stopped") or "interrupted"
+            why = stopped if state == "interrupted" else "the driver is gone"
             self._projection.mark("KILLED", **{"hpo.state": "interrupted", "hpo.reason": why})
         elif best is None:
             self._projection.mark("FAILED", **{"hpo.state": state, "hpo.reason": "no trial completed"})

@@ -25,6 +25,11 @@ class Interrupts:
         self.number: int | None = None
         self._before: dict[signal.Signals, Any] = {}
 
+    @property
+    def name(self) -> str | None:
+        """SIGINT, SIGTERM or SIGHUP."""
+        return None if self.number is None else signal.Signals(self.number).name
+
     def __bool__(self) -> bool:
         return self.number is not None
 

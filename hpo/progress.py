@@ -13,6 +13,7 @@ from typing import Literal
 from hpo.sweep import Sweep
 from hpo.trial import Trial
 
+ENOUGH = 20  # trials that must have ended before their share of failures says anything
 Stage = Literal["searching", "stopping", "publishing"]
 
 
@@ -27,16 +28,18 @@ class Progress:
         self.trials: dict[int, Trial] = {}
         self.best: Trial | None = None
         self.failures_in_a_row = 0
+        self._ended = 0
+        self._failed = 0
         self.add(*trials)
 
     def add(self, *trials: Trial) -> None:
         """Take in what became of some trials, in the order in which it happened."""
         for trial in trials:
             self.trials[trial.number] = trial
-            if trial.state == "failed":
-                self.failures_in_a_row += 1
-            elif trial.state != "running":
-                self.failures_in_a_row = 0
+            if trial.state != "running":
+                self._ended += 1
+                self._failed += trial.state == "failed"
+                self.failures_in_a_row = self.failures_in_a_row + 1 if trial.state == "failed" else 0
             if self._is_best(trial):
                 self.best = trial
 
@@ -49,6 +52,16 @@ class Progress:
         if ours == theirs:  # the first of equals, in whatever order parallel trials come back
             return trial.number < self.best.number
         return self.sweep.metric.better(ours, theirs)
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why so many failures say that no further trial is worth its time; None while they do not."""
+        limits = self.sweep.limits
+        if self.failures_in_a_row >= limits.failures:
+            return f"{self.failures_in_a_row} trials failed one after the other (limits.failures)"
+        if self._ended >= ENOUGH and self._failed > limits.failure_share * self._ended:
+            return f"{self._failed} of {self._ended} trials failed (limits.failure_share)"
+        return None
 
     @property
     def counts(self) -> Counter[str]:

@@ -19,7 +19,7 @@ from hpo.journal import Journal
 class Publisher:
     """`python -m hpo.sync --follow JOURNAL`; in a group of its own, so that it outlives a killed driver."""
 
-    def __init__(self, journal: Journal, folder: Path) -> None:
+    def __init__(self, journal: Journal, folder: Path, uri: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._journal = journal
         self._log = folder / "sync.log"
@@ -27,7 +27,7 @@ class Publisher:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hpo.sync", "--follow", str(journal.path.absolute())],
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},  # the journal keeps no password
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

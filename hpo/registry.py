@@ -31,6 +31,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
+from hpo import crash
 from hpo.digest import difference, digests
 from hpo.errors import HpoError
 from hpo.metric import Metric
@@ -123,6 +124,7 @@ def promote(client: MlflowClient, experiment: str, run_id: str, candidate: Candi
     goes on where the first one stopped and registers nothing twice.
     """
     version = _version_of(client, candidate) or _register(client, experiment, run_id, candidate)
+    crash.point("registered")
     for _ in range(ROUNDS):
         champion = _holder(client, candidate.model, candidate.alias)
         if champion is not None and _id(champion) == _id(version):
@@ -240,6 +242,7 @@ def _take(
         if now != beaten and now not in {_id(v) for v in rivals}:
             return None
         _point(client, candidate.model, candidate.alias, winner)
+        crash.point("pointed")
 
 
 def _id(version: ModelVersion) -> str:
@@ -311,7 +314,9 @@ def _log(
         about = Model(run_id=run_id, model_id=model.model_id)
         write_model(candidate.folder, built, candidate.columns, candidate.example, about)
         client.set_logged_model_tags(model.model_id, {DIGESTS: json.dumps(digests(built))})
+        crash.point("upload")
         client.log_model_artifacts(model.model_id, str(built))
+        crash.point("uploaded")
     model = client.get_logged_model(model.model_id)
     if damage := _damage(client, model, candidate.folder.parent):
         raise DamagedError(f"the model did not arrive as it was sent ({damage})")

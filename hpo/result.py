@@ -21,7 +21,8 @@ State = Literal["finished", "interrupted"]
 
 @dataclass(frozen=True)
 class Result:
-    """`promotion` is what the registry did (None without one), `unpublished` why MLflow does not show all yet."""
+    """`promotion` is what the registry did (None without one), `unpublished` why MLflow does not show all yet,
+    `stopped` why the search ended before its budget did: too many failures, or a signal."""
 
     id: str
     state: State
@@ -35,6 +36,7 @@ class Result:
     promotion: Mapping[str, Any] | None = None
     unpublished: str | None = None
     signal: int | None = None
+    stopped: str | None = None
 
     @property
     def best_params(self) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpo.errors import InputError, Problem, did_you_mean
+from hpo.errors import InputError, JournalError, Problem, did_you_mean
 from hpo.journal import Journal
 from hpo.lease import Lease
 from hpo.sweep import Sweep
@@ -33,9 +33,16 @@ def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None
     if resume is not None:
         return _continue(sweep, find(folder, resume), folder)
     with Lease(folder / "lock", f"the folder {folder}"):
-        unfinished = None if fresh else _latest_unfinished(folder, sweep)
-        if unfinished is not None:
+        try:
+            unfinished = _latest_unfinished(folder, sweep)
+        except (JournalError, InputError):
+            if not fresh:
+                raise
+            unfinished = None  # what cannot be read is no reason not to begin anew
+        if unfinished is not None and not fresh:
             return _continue(sweep, unfinished, folder)
+        if unfinished is not None:
+            facts["follows"] = unfinished.stem
         id = f"{_slug(sweep.name)}-{_moment(time.time())}"
         lease = Lease(folder / f"{id}.lock", f"sweep {id}")
         journal = Journal.create(folder / f"{id}.journal", {**_facts(sweep), **facts, "id": id})
@@ -65,7 +72,7 @@ def _latest_unfinished(folder: Path, sweep: Sweep) -> Path | None:
     for path in journals(folder):
         if not path.stem.startswith(f"{_slug(sweep.name)}-"):
             continue
-        with closing(Journal(path)) as journal:
+        with closing(Journal(path, writable=False)) as journal:
             if journal.fact("name") != sweep.name:
                 continue
             empty = journal.counts().keys() <= {"running"} and journal.fact("identity") != sweep.identity
@@ -86,6 +93,8 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def _continue(sweep: Sweep, path: Path, folder: Path) -> Claim:
     lease = Lease(folder / f"{path.stem}.lock", f"sweep {path.stem}")
     try:
+        with closing(Journal(path, writable=False)) as journal:
+            journal.check()  # before anything is written to it
         journal = Journal(path)
         if journal.fact("identity") != sweep.identity:
             changes = difference(journal.fact("meaning"), sweep.meaning())

@@ -67,14 +67,17 @@ def run(
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's
             trials=sweep.search.trials,
             promotion=None,
+            stopped=None,
             provenance=provenance(),
             dataset=dataset and dataset.to_json(),
             promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model
         )
-        publisher = Publisher(journal, folder / claimed.id) if uri is not None else None
+        publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None
         progress = Progress(sweep, journal.trials(), seconds=journal.fact("seconds", 0.0))
         progress.note = claimed.id + (f", resumed after {len(progress.last)} trials" if claimed.resumed else "")
         state: State = "interrupted"
+        stopped: str | None = None
+        at_once = False
         try:
             with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
                 searcher = searchers.build(sweep)
@@ -83,10 +86,14 @@ def run(
                 _loop(journal, searcher, slots, progress, interrupts, show)
             state = "interrupted" if interrupts else "finished"
         except Interrupted:
-            pass
+            at_once = True
         finally:
-            journal.record(state=state, seconds=progress.seconds, best=progress.best and progress.best.number)
-        unpublished = _publish(publisher, progress, interrupts, show) if publisher else None
+            stopped = interrupts.name or (progress.hopeless if len(progress.trials) < sweep.search.trials else None)
+            best = progress.best and progress.best.number
+            journal.record(state=state, stopped=stopped, seconds=progress.seconds, best=best)
+        unpublished = None
+        if publisher is not None:  # it goes on without us
+            unpublished = "not waited for" if at_once else _publish(publisher, progress, interrupts, show)
         return Result(
             id=claimed.id,
             state=state,
@@ -100,6 +107,7 @@ def run(
             promotion=journal.fact("promotion"),
             unpublished=unpublished,
             signal=interrupts.number,
+            stopped=stopped,
         )
 
 
@@ -162,12 +170,12 @@ class _Due:
         return self._before + time.monotonic() - self._begun
 
     def __call__(self, starting: int) -> bool:
-        search, limits = self._progress.sweep.search, self._progress.sweep.limits
+        search = self._progress.sweep.search
         if len(self._progress.trials) + starting >= search.trials or self.exhausted:
             return False
         if search.timeout is not None and self.seconds >= search.timeout:
             return False
-        return self._progress.failures_in_a_row < limits.failures
+        return self._progress.hopeless is None
 
     @property
     def grace_is_over(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from hpo.command import run, verb
+from hpo.errors import InputError, JournalError
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.metric import Metric
@@ -25,25 +26,45 @@ from hpo.resume import find, journals
 @click.argument("sweep", required=False)
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
-def command(sweep: str | None, folder: str, as_object: bool) -> None:
+@click.option("--salvage", is_flag=True, help="Print what is intact in a damaged journal, a JSON object a trial.")
+def command(sweep: str | None, folder: str, as_object: bool, salvage: bool) -> int | None:
     """Show all sweeps in this folder, or one of them (an id, its beginning, or last) in detail."""
     home = Path(folder)
+    if salvage:
+        return _salvage(find(home, sweep or "last"))
     if sweep is not None:
         facts = status(find(home, sweep))
         click.echo(json.dumps(facts, indent=2) if as_object else _detail(facts))
-        return
-    found = [status(path) for path in journals(home)]
+        return None
+    found, unreadable = [], 0
+    for path in journals(home):
+        try:
+            found.append(status(path))
+        except (JournalError, InputError) as error:  # one of them does not hide the others
+            click.echo(f"error: {error}", err=True)
+            unreadable = error.exit_code
     if as_object:
         click.echo(json.dumps(found, indent=2))
     elif found:
         click.echo(_overview(found))
     else:
         click.echo(f"no sweeps under {home}; start one: python -m hpo.search --space xgb.yaml")
+    return unreadable
+
+
+def _salvage(path: Path) -> int:
+    """As JSON lines, ready for pandas; what is lost is said on stderr."""
+    with closing(Journal(path, writable=False)) as journal:
+        kept, lost = journal.salvage()
+    for trial in kept:
+        click.echo(json.dumps({**trial.to_json(), "state": trial.state}))
+    click.echo(f"{len(kept)} trials intact, {lost} damaged", err=True)
+    return JournalError.exit_code if lost else 0
 
 
 def status(path: Path) -> dict[str, Any]:
     """What a journal says about its sweep. `state`: running, interrupted or finished."""
-    with closing(Journal(path)) as journal:
+    with closing(Journal(path, writable=False)) as journal:
         facts, trials, unpublished = journal.facts(), journal.trials(), journal.count_unpublished()
     driver = holder(path.with_suffix(".lock"))
     state = facts["state"] if facts["state"] == "finished" else "running" if driver is not None else "interrupted"
@@ -67,6 +88,8 @@ def status(path: Path) -> dict[str, Any]:
         "budget": facts.get("trials"),
         "best": best and {"number": best.number, metric.name: best.values and best.values[0], "params": best.params},
         "failures": failures,
+        "stopped": facts.get("stopped"),
+        "follows": facts.get("follows"),
         "promotion": facts.get("promotion"),
         "tracking_uri": facts.get("tracking_uri"),
         "unpublished": unpublished if facts.get("tracking_uri") else 0,
@@ -116,6 +139,10 @@ def _detail(facts: dict[str, Any]) -> str:
     said = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "none yet"
     lines.append(f"  trials       {said}, of {facts['budget']}")
     lines += [f"  failed       {n} x {what}" for what, n in facts["failures"].items()]
+    if facts["stopped"]:
+        lines.append(f"  stopped      {facts['stopped']}")
+    if facts["follows"]:
+        lines.append(f"  follows      {facts['follows']}")
     if best:
         name, value = _value(best)
         lines.append(f"  best         trial {best['number']}, {name} {value:.6g}")

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hpo.display import duration
+from hpo.redact import redact
 from hpo.result import Result
 from hpo.trial import Trial
 
@@ -28,6 +29,8 @@ def summarize(result: Result, console: Console) -> None:
     say(f"\n[bold]{escape(result.id)}[/]: {said or 'no trials'} in {duration(result.seconds)}")
     for error, n in _failures(result).items():
         say(f"  [red]{n} failed:[/] {escape(error)}")
+    if result.stopped and result.state == "finished":
+        say(f"  [red]stopped:[/] {escape(result.stopped)}")
     if result.best is not None:
         _say_best(result, result.best, say)
     if result.promotion:
@@ -38,7 +41,7 @@ def summarize(result: Result, console: Console) -> None:
         say(f"\n[yellow]not everything is in MLflow yet[/]: {escape(result.unpublished)}")
         say(f"  deliver it later:  python -m hpo.sync {result.id}")
     if result.tracking_uri is not None:
-        say(f"\ncompare the runs:  {escape(_look(result.tracking_uri))}")
+        say(f"\ncompare the runs:  {escape(redact(_look(result.tracking_uri)))}")
         say(f"  find this sweep:  tags.`hpo.sweep` = '{result.id}'")
 
 
@@ -60,7 +63,8 @@ def as_json(result: Result) -> dict[str, Any]:
         },
         "promotion": result.promotion,
         "model_uri": result.model_uri,
-        "tracking_uri": result.tracking_uri,
+        "tracking_uri": result.tracking_uri and redact(result.tracking_uri),
+        "stopped": result.stopped,
         "unpublished": result.unpublished,
         "journal": str(result.journal),
     }

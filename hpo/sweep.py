@@ -82,6 +82,7 @@ class Limits:
     memory: Annotated[int, Ge(64 * 2**20), Le(2**50)] | None = None
     retries: Annotated[int, Ge(0), Le(10)] = 1
     failures: Annotated[int, Ge(1)] = 20
+    failure_share: Annotated[float, Ge(0.0), Le(1.0)] = 0.5
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
 from hpo.command import run, verb
-from hpo.errors import HeldError
+from hpo.errors import HeldError, InputError
 from hpo.journal import Journal
 from hpo.lease import Lease, holder
-from hpo.redact import redact
+from hpo.redact import Redacting
 from hpo.resume import find, journals
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def deliver(path: Path) -> str | None:
     with lease, closing(Journal(path, durable=False)) as journal:
         if journal.fact("tracking_uri") is None:
             return None
-        delivery = _open(journal)
+        try:
+            delivery = _open(journal)
+        except InputError as error:
+            return str(error)
         try:
             live = is_live(journal)
             delivery.publish(live)
@@ -100,8 +104,7 @@ def deliver(path: Path) -> str | None:
                 delivery.finish()
         except TrackingError as error:
             delivery.note(str(error))
-            uri = redact(journal.fact("tracking_uri"))
-            return f"{journal.count_unpublished()} trials not delivered to {uri}: {error}"
+            return f"{journal.count_unpublished()} trials not delivered to {journal.fact('tracking_uri')}: {error}"
         return delivery.note(delivery.trouble())
 
 
@@ -143,6 +146,7 @@ def command(sweep: str | None, folder: Path, followed: Path | None) -> int:
     if followed is not None:
         for number in (signal.SIGINT, signal.SIGHUP):  # the user means the search; the rest is still delivered
             signal.signal(number, signal.SIG_IGN)
+        sys.stdout = sys.stderr = cast(TextIO, Redacting(sys.stderr))  # its log
         return follow(followed)
     paths = [find(folder, sweep)] if sweep else sorted(journals(folder))
     problems = 0

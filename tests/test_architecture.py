@@ -24,6 +24,7 @@ WORDS = {
     "space",
     "attempt",
     "sweep",
+    "crash",
     "redact",
     "digest",
     "journal",

@@ -19,7 +19,7 @@ from tests.tracking.sweeps import finished, journal_of
 def test_it_publishes_all_and_says_how_much_is_left(tmp_path: Path, uri: str) -> None:
     journal = journal_of(tmp_path, uri, [finished(number) for number in range(3)])
     left: list[int] = []
-    publisher = Publisher(journal, tmp_path / "flights-1")
+    publisher = Publisher(journal, tmp_path / "flights-1", journal.fact("tracking_uri"))
     assert publisher.wait(left.append, lambda: False) is None
     assert left[0] == 3
     assert journal.count_unpublished() == 0
@@ -29,7 +29,7 @@ def test_it_publishes_all_and_says_how_much_is_left(tmp_path: Path, uri: str) ->
 
 def test_a_user_who_has_waited_enough_ends_it_and_the_rest_stays(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, f"http://127.0.0.1:{free_port()}", [finished(0)])
-    publisher = Publisher(journal, tmp_path / "flights-1")
+    publisher = Publisher(journal, tmp_path / "flights-1", journal.fact("tracking_uri"))
     asked: list[None] = []
     assert publisher.wait(lambda left: asked.append(None), lambda: len(asked) > 3) == "stopped by the user"
     assert journal.count_unpublished() == 1
@@ -39,7 +39,7 @@ def test_a_user_who_has_waited_enough_ends_it_and_the_rest_stays(tmp_path: Path)
 
 def test_one_that_is_killed_says_where_to_look(tmp_path: Path, uri: str) -> None:
     journal = journal_of(tmp_path, uri, [finished(0)])
-    publisher = Publisher(journal, tmp_path / "flights-1")
+    publisher = Publisher(journal, tmp_path / "flights-1", journal.fact("tracking_uri"))
     os.kill(publisher._process.pid, signal.SIGKILL)
     said = publisher.wait(lambda left: None, lambda: False)
     assert said is not None

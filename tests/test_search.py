@@ -74,7 +74,7 @@ def test_failures_in_a_row_end_it(tmp_path: Path) -> None:
 
 
 def test_single_failures_do_not_end_it_and_nan_is_never_the_best(tmp_path: Path) -> None:
-    sweep = function_sweep(every_third_fails, search={"trials": 30}, limits={"failures": 3})
+    sweep = function_sweep(every_third_fails, search={"trials": 30}, limits={"failures": 3, "failure_share": 1.0})
     result = inline(tmp_path, sweep)
     assert states(result) == ["complete", "failed", "failed"] * 10
     assert result.best is not None
@@ -84,7 +84,7 @@ def test_single_failures_do_not_end_it_and_nan_is_never_the_best(tmp_path: Path)
 
 
 def test_workers_that_all_die_end_it(tmp_path: Path) -> None:
-    sweep = function_sweep(dies, search={"trials": 1000, "workers": 2}, limits={"failures": 3})
+    sweep = function_sweep(dies, search={"trials": 1000, "workers": 2}, limits={"failures": 3, "failure_share": 1.0})
     result = hpo.run(sweep, folder=tmp_path, tracking=None)
     assert 3 <= len(result.all_trials) <= 4
     assert set(states(result)) == {"failed"}

@@ -18,6 +18,7 @@ from mlflow.entities import Run
 
 import hpo.sync
 from hpo.data import prepare
+from hpo.errors import InputError
 from hpo.journal import Journal
 from hpo.lease import Lease
 from hpo.loader import build
@@ -96,6 +97,9 @@ def test_without_a_server_everything_waits(
     monkeypatch.setattr(os, "nice", lambda _: 0)  # this process is the test's
     nowhere = f"http://ada:s3cret@127.0.0.1:{free_port()}"
     journal = journal_of(tmp_path, nowhere, map(finished, range(3)), id="absent-1", name="absent")
+    with pytest.raises(InputError, match="the password for http://ada:"):  # the journal has none
+        hpo.sync.follow(journal.path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nowhere)
     assert hpo.sync.follow(journal.path) == hpo.sync.PENDING
     assert journal.count_unpublished() == 3
     assert "s3cret" not in journal.fact("sync")["error"]

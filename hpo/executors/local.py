@@ -21,6 +21,7 @@ from pathlib import Path
 from hpo.errors import InputError
 from hpo.executors.port import KeepTrial
 from hpo.executors.worker import Broken, Job, Lost, Message, Ready, keep_log, pack, trial_folder
+from hpo.redact import redact
 from hpo.trial import Failure, Report, Trial
 
 KILL_AFTER = 5.0  # seconds between the polite and the final signal
@@ -70,6 +71,7 @@ class Local:
     def close(self) -> None:
         for slot in self._slots:
             slot.kill()
+            slot.log.unlink(missing_ok=True)  # what it said about trials that ended is with them, redacted
 
     def _receive(self, slot: _Slot, keep: KeepTrial | None) -> Iterator[Trial]:
         match slot.receive():
@@ -79,7 +81,7 @@ class Local:
                 slot.answer(keep is None or keep(slot.trial.number, report))
             case Lost(failure):
                 if slot.trial is not None and slot.ready:
-                    yield slot.trial.failed(failure, time.time())
+                    yield slot.trial.failed(failure, slot.now())
                 slot.replace()
             case Trial() as trial:
                 slot.trial = None
@@ -102,7 +104,7 @@ class _Slot:
     def __init__(self, job: Job, packed: bytes, log: Path) -> None:
         self._job = job
         self._packed = packed
-        self._log = log
+        self.log = log
         self._stillborn = 0
         self.trial: Trial | None = None
         self._spawn()
@@ -111,7 +113,7 @@ class _Slot:
         ours, theirs = socket.socketpair()
         variables = dict.fromkeys(_THREAD_VARIABLES, str(self._job.threads))
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._log.write_bytes(b"")
+        self.log.write_bytes(b"")
         # A group of its own: Ctrl-C in the terminal is for the driver, which decides what becomes of the trials.
         self._process = subprocess.Popen(
             [
@@ -133,15 +135,21 @@ class _Slot:
         self._overrun: Failure | None = None
         self._ooms = _oom_kills()
         with contextlib.suppress(OSError):  # a worker that is dead already is found by `receive`
-            self.connection.send(self._log)
+            self.connection.send(self.log)
             self.connection.send_bytes(self._packed)
 
     def submit(self, trial: Trial) -> None:
         self.trial = trial
+        self._submitted = time.monotonic()
         if self.ready:
             self._since = time.monotonic()
         with contextlib.suppress(OSError):
             self.connection.send(trial)
+
+    def now(self) -> float:
+        """In the trial's own time, which no step of the clock disturbs: its start and what has passed since."""
+        begun = self.trial.started if self.trial is not None else None
+        return time.time() if begun is None else begun + time.monotonic() - self._submitted
 
     def answer(self, keep: bool) -> None:
         with contextlib.suppress(OSError):
@@ -183,12 +191,12 @@ class _Slot:
         waiting = None
         if self.ready:
             if self.trial is not None:
-                keep_log(self._log, trial_folder(self._job.folder, self.trial.number))
+                keep_log(self.log, trial_folder(self._job.folder, self.trial.number))
         else:
             self._stillborn += 1
             waiting = self.trial
         if self._stillborn >= 3:
-            tail = self._log.read_text(errors="replace")[-2000:].strip()
+            tail = redact(self.log.read_text(errors="replace"))[-2000:].strip()
             raise InputError(f"workers die while they open the objective ({self._exit()}):\n{tail}")
         self.kill()
         self.trial = None

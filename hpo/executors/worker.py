@@ -16,6 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,6 +26,7 @@ import cloudpickle
 from hpo.attempt import Attempt, Objective, run_attempt
 from hpo.errors import InputError, Problem
 from hpo.metric import Metric
+from hpo.redact import redact
 from hpo.trial import Failure, Report, Trial
 
 
@@ -69,11 +71,16 @@ def trial_folder(folder: Path, number: int) -> Path:
 
 
 def keep_log(log: Path, target: Path) -> None:
-    """Move what a trial printed into its folder; a silent trial leaves nothing behind."""
-    if log.exists() and log.stat().st_size:
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "log.txt").write_bytes(log.read_bytes())
-        os.truncate(log, 0)
+    """Move what a trial printed into its folder, redacted; a silent trial leaves nothing behind.
+
+    A disk that is full costs the log and not the trial.
+    """
+    with suppress(OSError):
+        if log.stat().st_size:
+            target.mkdir(parents=True, exist_ok=True)
+            text = redact(log.read_bytes().decode(errors="replace"))
+            os.truncate(log, 0)
+            (target / "log.txt").write_text(text, encoding="utf-8")
 
 
 def serve(connection: Connection, job: Job, log: Path) -> None:
@@ -86,7 +93,7 @@ def serve(connection: Connection, job: Job, log: Path) -> None:
         connection.send(Broken(error.problems))
         return
     except Exception:
-        what = f"the objective cannot be opened in a worker:\n{traceback.format_exc(limit=-8).rstrip()}"
+        what = f"the objective cannot be opened in a worker:\n{redact(traceback.format_exc(limit=-8)).rstrip()}"
         connection.send(Broken((Problem(what),)))
         return
     connection.send(Ready())

@@ -200,6 +200,7 @@ class File(Form):
             memory=("Memory of one trial: bytes or 512M, 4G", Bytes),
             retries="How often a trial is tried again that was lost through no fault of its parameters",
             failures="Stop after so many failed trials in a row",
+            failure_share="Stop when a larger share of the trials has failed, once 20 have ended; 1: never",
         ),
     ] = Field(default_factory=Limits, description="What one trial may cost")
     promote: Annotated[

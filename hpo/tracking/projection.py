@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from hpo import crash
 from hpo.journal import PARENT, Entry, Journal
 from hpo.metric import Metric
 from hpo.tracking.layout import STATUS, dataset_input, metric, metrics, milliseconds, params, tags, texts
@@ -124,7 +125,9 @@ class Projection:
             return self._survey()
 
     def _ended(self) -> float:
-        return max((trial.finished or 0.0 for trial in self._journal.trials()), default=0.0)
+        """Never before it began, whatever the clock did meanwhile."""
+        ends = [trial.finished for trial in self._journal.trials() if trial.finished is not None]
+        return max(self._facts.get("created") or 0.0, *ends) if ends else 0.0
 
     # Opening: the experiment, the parent, and what is there already.
 
@@ -220,6 +223,7 @@ class Projection:
             "hpo.engine": facts.get("engine"),
             "hpo.identity": facts.get("identity"),
             "hpo.state": "running",
+            "hpo.follows": facts.get("follows"),
             "mlflow.user": origin.get("user"),
             "mlflow.source.name": origin.get("command"),
             "mlflow.source.type": "LOCAL",
@@ -228,9 +232,11 @@ class Projection:
             "mlflow.source.git.repoURL": git.get("remote"),
             "hpo.git.dirty": str(git["dirty"]).lower() if git else None,
         }
+        crash.point("create parent")
         run = self.client.create_run(
             self._experiment, milliseconds(facts.get("created")), texts(tags), run_name=facts["id"]
         )
+        crash.point("created parent")
         self._known[PARENT] = run.info.run_id
 
     def _describe_parent(self) -> None:
@@ -270,6 +276,7 @@ class Projection:
             params=params(trial.params),
             tags=tags(news),
         )
+        crash.point("logged")
         if self._dataset:
             self.client.log_inputs(run_id, self._dataset)
         if trial.failure and trial.failure.traceback:
@@ -302,10 +309,12 @@ class Projection:
         }
         user = (self._facts.get("provenance") or {}).get("user")
         self._doubtful.add(trial.number)
+        crash.point("create")
         run = self.client.create_run(
             self._experiment, milliseconds(trial.started or trial.finished),
             {**key, **texts({"mlflow.user": user}), **facts}, run_name=name,
         )  # fmt: skip
+        crash.point("created")
         self._doubtful.discard(trial.number)
         self._known[trial.number] = run.info.run_id
         return str(run.info.run_id)
