@@ -126,12 +126,14 @@ def _loop(
     keep = searcher.keep if progress.sweep.search.pruner else None
     while True:
         started: list[Trial] = []
+        asked = 0  # of those started: another attempt has its number already
         progress.add(*finished)
         try:
             for trial in finished:
                 searcher.tell(trial)
-            while executor.free > len(started) and not interrupts and (unfinished or due(len(started))):
-                trial = unfinished.pop(0) if unfinished else searcher.ask(len(progress.trials) + len(started))
+            while executor.free > len(started) and not interrupts and (unfinished or due(asked)):
+                trial = unfinished.pop(0) if unfinished else searcher.ask(len(progress.trials) + asked)
+                asked += trial.number not in progress.trials
                 started.append(replace(trial, started=time.time()))
         except SpaceExhausted:
             due.exhausted = True
@@ -230,13 +232,14 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
     metavar="URI",
     help="MLflow's address, or none; default mlflow.db here.",
 )
+@click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
 @click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
 @click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")
 @click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, or last).")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
 def command(
-    space: str, overrides: tuple[str, ...], tracking_uri: str, no_promote: bool, fresh: bool, resume: str | None,
-    as_object: bool, **budget: str | None,
+    space: str, overrides: tuple[str, ...], tracking_uri: str, allow_import: tuple[str, ...], no_promote: bool,
+    fresh: bool, resume: str | None, as_object: bool, **budget: str | None,
 ) -> int:  # fmt: skip
     """Search the space in FILE, track every trial in MLflow, promote the best model.
 
@@ -250,7 +253,7 @@ def command(
     from hpo.summary import as_json, summarize
 
     given = [f"search.{key}={value}" for key, value in budget.items() if value is not None]
-    sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides])
+    sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides], allow_import=allow_import)
     tracking = None if tracking_uri == "none" else tracking_uri
     console = Console(quiet=as_object)
     try:

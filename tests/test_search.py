@@ -16,10 +16,11 @@ from click.testing import CliRunner
 import hpo
 from hpo import search, searchers
 from hpo.errors import InputError
+from hpo.executors.port import KeepTrial
 from hpo.journal import Journal
 from hpo.progress import Progress
 from hpo.searchers import Searcher
-from hpo.trial import Report, Trial
+from hpo.trial import Failure, Report, Trial
 from tests.data.sweeps import BUNDLED
 from tests.sweeps import dies, dies_once, every_third_fails, function_sweep, inline, loss, naps, raises, same, two
 
@@ -98,6 +99,41 @@ def test_what_others_killed_is_tried_again_as_often_as_the_limit_says(tmp_path: 
     assert [(trial.state, trial.attempt) for trial in result.all_trials] == [("complete", 2)] * 2
     never = hpo.run(replace(sweep, limits=replace(sweep.limits, retries=0)), folder=tmp_path / "never", tracking=None)
     assert [(trial.state, trial.attempt) for trial in never.all_trials] == [("failed", 1)] * 2
+
+
+class Pairs:
+    """An executor of two slots whose trials come back together; the first attempt at the first is lost."""
+
+    def __init__(self) -> None:
+        self._running: list[Trial] = []
+
+    @property
+    def free(self) -> int:
+        return 2 - len(self._running)
+
+    @property
+    def busy(self) -> int:
+        return len(self._running)
+
+    def submit(self, trial: Trial) -> None:
+        self._running.append(trial)
+
+    def wait(self, keep: KeepTrial | None = None, timeout: float | None = None) -> list[Trial]:
+        done = [replace(trial, finished=trial.started, values=(1.0,)) for trial in self._running]
+        self._running.clear()
+        lost = Failure("signal", "SIGKILL", transient=True)
+        return [t.failed(lost, t.finished or 0.0) if (t.number, t.attempt) == (0, 1) else t for t in done]
+
+    def close(self) -> None:
+        self._running.clear()
+
+
+def test_another_attempt_beside_a_new_trial_leaves_no_number_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hpo.executors, "build", lambda *_: Pairs())
+    result = hpo.run(function_sweep(search={"trials": 5}), folder=tmp_path, tracking=None)
+    assert [(trial.number, trial.attempt) for trial in result.all_trials] == [(0, 2), (1, 1), (2, 1), (3, 1), (4, 1)]
 
 
 @pytest.mark.parametrize("sampler", ["grid", "brute_force"])
