@@ -122,7 +122,10 @@ class Projection:
         """Remove every run of this sweep that is not the one the journal knows; how many there were."""
         self._open()
         with answered():
-            return self._survey()
+            ghosts = self._survey()
+        if PARENT not in self._known:
+            self._client = None  # another store than before: begin anew
+        return ghosts
 
     def _ended(self) -> float:
         """Never before it began, whatever the clock did meanwhile."""
@@ -185,23 +188,23 @@ class Projection:
         found: dict[int, list[Run]] = defaultdict(list)
         for run in self._search(""):
             found[int(run.data.tags.get("hpo.trial", PARENT))].append(run)
-        ghosts = 0
-        self._known = {}
+        known: dict[int, str] = {}
+        ghosts: list[str] = []
         for number, runs in found.items():
             active = sorted(r.info.run_id for r in runs if r.info.lifecycle_stage == "active")
             if noted.get(number) in {r.info.run_id for r in runs}:  # deleted by a person: it stays deleted
-                self._known[number] = noted[number]
+                known[number] = noted[number]
             elif active:
-                self._known[number] = active[0]
-            for run_id in active:
-                if run_id != self._known[number]:
-                    self.client.set_terminated(run_id, "KILLED")
-                    self.client.delete_run(run_id)
-                    ghosts += 1
-        if lost := [(n, run_id, 0) for n, run_id in noted.items() if self._known.get(n) != run_id]:
-            self._journal.published(*lost)
+                known[number] = active[0]
+            ghosts += [run_id for run_id in active if run_id != known[number]]
+        self._known = known  # whole before the next call, which may fail
         self._doubtful.clear()
-        return ghosts
+        if lost := [(n, run_id, 0) for n, run_id in noted.items() if known.get(n) != run_id]:
+            self._journal.published(*lost)
+        for run_id in ghosts:
+            self.client.set_terminated(run_id, "KILLED")
+            self.client.delete_run(run_id)
+        return len(ghosts)
 
     def _search(self, more: str) -> Iterator[Run]:
         token = None

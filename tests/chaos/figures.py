@@ -1,7 +1,7 @@
 """What a battery test measured, as one JSON line, and how long its form is.
 
-Called at the end of each test of the fault battery; `scripts/torture` runs them with `-s` and collects the lines.
-The environment variable HPO_TORTURE=full asks for the long forms; CI runs the short ones.
+Called at the end of each test of the fault battery; `scripts/torture` runs them with `-s` and collects the lines. It
+sets the environment variable HPO_TORTURE to quick or full; CI leaves it unset, and leaves out what takes long.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
+
 FULL = os.environ.get("HPO_TORTURE") == "full"
+
+by_night = pytest.mark.skipif("HPO_TORTURE" not in os.environ, reason="takes long: scripts/torture runs it")
 
 
 def form(short: int, full: int) -> int:

@@ -22,7 +22,7 @@ import hpo.sync
 from hpo.journal import PARENT, Journal
 from hpo.lease import Lease
 from hpo.status import status
-from tests.chaos.figures import FULL, figure, form
+from tests.chaos.figures import FULL, by_night, figure, form
 from tests.chaos.harness import ROOT, Driver, follower, the_journal, trials, wait_for_publisher
 from tests.chaos.harness import finished as finished_of
 from tests.chaos.proxy import BLACK_HOLE, DROP, TOO_MANY, UNAVAILABLE, ChaosProxy, Fault, always, sometimes
@@ -125,6 +125,7 @@ def runs_once(uri: str, name: str, count: int) -> int:
     return int(numbers != list(range(PARENT, count))) + len(running)
 
 
+@by_night
 def test_r6_a_sweep_without_a_server_ends_well_and_is_published_later(tmp_path: Path, server: Server) -> None:
     folder = sweep(tmp_path / "s", "r6", trials=12, nap=0.01)
     with ChaosProxy(server.uri) as proxy:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpo.journal import Journal
-from tests.chaos.figures import figure, form
+from tests.chaos.figures import by_night, figure, form
 from tests.chaos.harness import Driver, finished, the_journal, trials, wait_for_publisher
 from tests.chaos.postgres import Postgres
 from tests.chaos.test_publishing import runs_once, sweep
@@ -23,6 +23,7 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@by_night
 def test_r30_a_store_that_crashes_in_mid_sweep_gets_everything(tmp_path: Path, postgres: Postgres) -> None:
     restarts = form(2, 10)
     folder = sweep(tmp_path / "s", "r30", trials=100_000, nap=0.1)

@@ -1,0 +1,80 @@
+"""R31: a long sweep with one trial in twenty-five failing in some way, a bad line to the server and a killed driver.
+
+What grows with the number of trials is measured on the way: memory and open files of the driver.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+
+import hpo.sync
+from tests.chaos.figures import FULL, by_night, figure, form
+from tests.chaos.harness import Driver, finished, the_journal, trials, wait_for_publisher
+from tests.chaos.proxy import DROP, RESET, UNAVAILABLE, ChaosProxy, always, sometimes
+from tests.chaos.test_publishing import runs_once
+from tests.conftest import Server
+
+OBJECTIVE = """
+import os
+
+def loss(params, trial):
+    match trial.number % 100:
+        case 13: raise ValueError("no value")
+        case 37: os._exit(3)
+        case 51: return float("nan")
+        case 77 if trial.attempt == 1: os.kill(os.getpid(), 9)
+    for step in range(5):
+        trial.report(params["x"] ** 2 / (step + 1), step)
+    return params["x"] ** 2
+"""
+SWEEP = """
+name: r31
+objective: objective:loss
+metric: {{name: loss, direction: minimize}}
+space: {{x: {{float: [-5, 5]}}, kind: {{choice: [a, b, c]}}}}
+search: {{engine: random, trials: {trials}, workers: 2, seed: 31}}
+"""
+
+
+@by_night
+def test_r31_a_long_sweep_under_all_faults(tmp_path: Path, server: Server) -> None:
+    count, kills = form(120, 20_000), form(2, 20)
+    (tmp_path / "objective.py").write_text(OBJECTIVE)
+    (tmp_path / "sweep.yaml").write_text(SWEEP.format(trials=count))
+    rules = sometimes(31, (0.01, "/mlflow/", DROP), (0.01, "/mlflow/", RESET), (0.01, "/mlflow/", UNAVAILABLE))
+    begun = time.monotonic()
+    with ChaosProxy(server.uri, rules) as proxy:
+        arguments = ("--space", "sweep.yaml", "--tracking-uri", proxy.uri)
+        for kill in range(kills):
+            driver = Driver(tmp_path, *arguments)
+            assert driver.kill_at((kill + 1) * count // (2 * kills))
+            driver.reap()
+        driver = Driver(tmp_path, *arguments)
+        process, sizes, files = psutil.Process(driver.process.pid), [], []
+        start = count // 2
+        for goal in range(start + count // 20, count, count // 20):
+            while finished(tmp_path) < goal:
+                assert driver.process.poll() is None, driver.reap()
+                time.sleep(0.05)
+            sizes.append(process.memory_info().rss / 2**20)
+            files.append(process.num_fds())
+        driver.process.communicate(timeout=None if FULL else 180)
+        wait_for_publisher(tmp_path)
+        path = the_journal(tmp_path)
+        assert path is not None
+        proxy.decide = always(None)
+        assert hpo.sync.deliver(path) is None
+    slope = (sizes[-1] - sizes[1]) / (len(sizes) - 2) / (count // 20) * 10_000
+    wrong = [trial.state for trial in trials(tmp_path)] != [_state(number) for number in range(count)]
+    figure(
+        "R31", "a long sweep, each kind of fault: every trial once, memory and open files do not creep",
+        f"{count} trials, {kills} kills, {(time.monotonic() - begun) / 60:.1f} min: {slope:.1f} MiB per 10,000 trials, "
+        f"{files[-1] - files[0]:+d} files", runs_once(server.uri, "r31", count) + wrong + (max(files) > files[0] + 4),
+    )  # fmt: skip
+
+
+def _state(number: int) -> str:
+    return "failed" if number % 100 in (13, 37, 51) else "complete"
