@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 FOLDER = "search_spaces"
 
 
-def load(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load(path_or_name: str | Path, overrides: Sequence[str] = (), *, allow_import: Sequence[str] = ()) -> Sweep:
     """The sweep in a file: a path, or a name in `search_spaces/`, or the name of a bundled one.
 
-    `overrides` are "dotted.key=value". Raises InputError with everything that is wrong.
+    `overrides` are "dotted.key=value". Code comes from the file's project, and models from the well-known libraries;
+    `allow_import` names further packages to trust. Raises InputError with everything that is wrong.
     """
     path = find_space(path_or_name)
     document = Document.read(path, _display(path)).override(*overrides)
     folder = Path(os.path.abspath(path)).parent
-    return _sweep(document, folder.parent if folder.name == FOLDER else folder)
+    return _sweep(document, folder.parent if folder.name == FOLDER else folder, allowed=tuple(allow_import))
 
 
 def build(**document: Any) -> Sweep:
     """A sweep from Python: the keys are those of the file; `objective` may be a function.
 
-    Relative paths start in the working folder.
+    Relative paths start in the working folder. Who writes Python may name any code.
     """
     function = document.get("objective")
     if not callable(function):
@@ -49,13 +50,18 @@ def build(**document: Any) -> Sweep:
     return from_document({**document, "objective": f"{function.__module__}:{name}"}, Path.cwd(), function)
 
 
-def from_document(document: Mapping[str, Any], root: Path, function: Callable[..., Any] | None = None) -> Sweep:
+def from_document(
+    document: Mapping[str, Any],
+    root: Path,
+    function: Callable[..., Any] | None = None,
+    allowed: Sequence[str] | None = None,
+) -> Sweep:
     """The sweep of a document, as `sweep.document` holds it; `function` is what its objective stands for."""
     problems: list[Problem] = []
     data = _plain_data(dict(document), (), problems)
     if problems:
         raise InputError(*problems)
-    return _sweep(Document(data, "the sweep"), root, function)
+    return _sweep(Document(data, "the sweep"), root, function, None if allowed is None else tuple(allowed))
 
 
 def find_space(name: str | Path) -> Path:
@@ -103,7 +109,12 @@ def _plain_data(value: Any, loc: Loc, problems: list[Problem]) -> Any:
     return None
 
 
-def _sweep(document: Document, root: Path, function: Callable[..., Any] | None = None) -> Sweep:
+def _sweep(
+    document: Document,
+    root: Path,
+    function: Callable[..., Any] | None = None,
+    allowed: tuple[str, ...] | None = None,
+) -> Sweep:
     from hpo.sweepfile import explain, rules, shape
 
     file, errors = shape.read(document.data)
@@ -114,7 +125,7 @@ def _sweep(document: Document, root: Path, function: Callable[..., Any] | None =
     broken = {str(part) for error in errors for part in error["loc"][:2]}
     for breach in rules.check(file, broken):
         problems.append(Problem(breach.message, document.where(breach.loc), breach.hint))
-    digests = _digests(file, root, document, function, problems)
+    digests = _digests(file, root, document, function, allowed, problems)
     if problems:
         raise InputError(*sorted(problems, key=_place))
     data = file.data
@@ -138,6 +149,7 @@ def _sweep(document: Document, root: Path, function: Callable[..., Any] | None =
         source=document.text,
         places={".".join(map(str, loc)): place for loc, (_, place) in document.positions.items()},
         code_digest=digests["code"],
+        allowed=allowed,
     )
 
 
@@ -152,6 +164,7 @@ def _digests(
     root: Path,
     document: Document,
     function: Callable[..., Any] | None,
+    allowed: tuple[str, ...] | None,
     problems: list[Problem],
 ) -> dict[str, str]:
     """What the file names on disk, by its SHA-256; adds to the problems what is not there."""
@@ -169,10 +182,11 @@ def _digests(
             found["code"] = lookup.function_digest(function)
         elif file.objective:
             module, _, name = file.objective.partition(":")
-            found["code"] = lookup.module_digest(module, root, document.where(("objective",)), name)
+            found["code"] = lookup.module_digest(module, root, document.where(("objective",)), name, allowed)
         elif file.model:
             module, _, name = file.model.rpartition(".")
-            found["code"] = lookup.module_digest(module, root, document.where(("model",)), name)
+            trusted = None if allowed is None else (*lookup.LIBRARIES, *allowed)
+            found["code"] = lookup.module_digest(module, root, document.where(("model",)), name, trusted)
 
     for look in (data, code):
         try:

@@ -113,13 +113,16 @@ def _describe(dataset: Dataset | None) -> str:
 @verb("plan", "python -m hpo.plan --space xgb.yaml")
 @click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
+@click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
 @click.option("--no-probe", is_flag=True, help="Only check; run no trial.")
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
-def command(space: str, overrides: tuple[str, ...], no_probe: bool, as_object: bool) -> int:
+def command(
+    space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], no_probe: bool, as_object: bool
+) -> int:
     """Check the sweep in FILE, run one probe trial, and estimate time and disk. Nothing is tracked."""
     from hpo.loader import load
 
-    sweep = load(space, overrides)
+    sweep = load(space, overrides, allow_import=allow_import)
     try:
         found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
     except InputError as error:

@@ -71,7 +71,8 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
 
 def _restore(facts: Mapping[str, Any]) -> tuple[Sweep, Dataset]:
     """The data set is the prepared one, whatever has become of the file since."""
-    return from_document(facts["document"], Path(facts["root"])), Dataset.from_json(facts["dataset"])
+    sweep = from_document(facts["document"], Path(facts["root"]), allowed=facts.get("allowed"))
+    return sweep, Dataset.from_json(facts["dataset"])
 
 
 def _candidate(

@@ -119,6 +119,7 @@ def _facts(sweep: Sweep) -> dict[str, Any]:
         "meaning": sweep.meaning(),
         "document": dict(sweep.document),
         "root": str(sweep.root),
+        "allowed": sweep.allowed,
         "source": sweep.source,
         "engine": sweep.search.engine,
         "metrics": [[metric.name, metric.direction] for metric in sweep.metrics],

@@ -102,6 +102,8 @@ class Sweep:
     `document` its content with the overrides applied, from which `hpo.load` makes this same value again;
     `places` says where in the file each dotted key stands ("file:line:column"). `metrics` are optimised, the
     first one decides; `extra_metrics` are only logged.
+    `code_digest` is that of the project's module that is named ("" for an installed one), `allowed` are the
+    packages that may be named besides (None: any).
     """
 
     name: str
@@ -121,6 +123,7 @@ class Sweep:
     source: str = ""
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     code_digest: str = ""
+    allowed: tuple[str, ...] | None = None
 
     @property
     def metric(self) -> Metric:

@@ -58,7 +58,7 @@ def test_the_group_lists_its_verbs_and_imports_none(tmp_path: Path) -> None:
         "import sys\nfrom hpo.__main__ import main\nmain(['--help'], standalone_mode=False)\n"
         "print(sorted(name for name in sys.modules if name.startswith('hpo.')))"
     )
-    assert hpo_code(code, tmp_path).endswith("['hpo.__main__', 'hpo.command', 'hpo.errors']\n")
+    assert hpo_code(code, tmp_path).endswith("['hpo.__main__', 'hpo.command', 'hpo.errors', 'hpo.redact']\n")
 
 
 def hpo_code(code: str, cwd: Path) -> str:
@@ -136,7 +136,7 @@ def test_ctrl_c_before_the_search_begins_is_quiet(tmp_path: Path) -> None:
     """While the file is read and the data prepared: nothing has been written, so there is nothing to finish."""
     code = (
         "import hpo.loader, time, sys\n"
-        "hpo.loader.load = lambda *a: (print('reading', flush=True), time.sleep(30))\n"
+        "hpo.loader.load = lambda *a, **k: (print('reading', flush=True), time.sleep(30))\n"
         "from hpo.search import command\ncommand(['--space', 'xgb'])"
     )
     with subprocess.Popen(

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 BUNDLED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 TEXT = """\
 name: tiny
-objective: code.own:score
+objective: ours.own:score
 metric: rmse
 space: {x: {float: [0, 1]}}
 """
@@ -38,8 +38,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a sweep file, a module and a table."""
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "tiny.yaml").write_text(TEXT)
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "own.py").write_text("raise SystemExit\ndef score(params, trial): ...\n")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "own.py").write_text("raise SystemExit\ndef score(params, trial): ...\n")
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -104,8 +104,8 @@ def test_the_root_is_the_folder_or_the_one_above_search_spaces(project: Path) ->
     assert load("tiny").root == project
     (project / "other.yaml").write_text(TEXT)
     assert load("other.yaml").root == project
-    (project / "code" / "sub.yaml").write_text(TEXT.replace("code.own", "own"))
-    assert load("code/sub.yaml").root == project / "code"
+    (project / "ours" / "sub.yaml").write_text(TEXT.replace("ours.own", "own"))
+    assert load("ours/sub.yaml").root == project / "ours"
 
 
 def test_data_stays_inside_the_root(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -117,7 +117,7 @@ def test_data_stays_inside_the_root(project: Path, tmp_path_factory: pytest.Temp
     def data(path: object) -> Sweep:
         return load("tiny", [f"data={{path: {path}, target: a}}"])
 
-    for path in ("table.csv", "./code/../table.csv", "inner.csv", outside, project / "link.csv"):
+    for path in ("table.csv", "./ours/../table.csv", "inner.csv", outside, project / "link.csv"):
         assert (found := data(path).data) is not None
         assert found.path.is_absolute()
         assert len(found.digest) == 64
@@ -126,37 +126,59 @@ def test_data_stays_inside_the_root(project: Path, tmp_path_factory: pytest.Temp
             data(path)
     with pytest.raises(InputError, match=r"table\.cvs does not exist\n +did you mean 'table.csv'"):
         data("table.cvs")
-    for path in ("code", "x" * 5000, "code/own.py/a", "/dev/null"):
+    for path in ("ours", "x" * 5000, "ours/own.py/a", "/dev/null"):
         with pytest.raises(InputError, match=r"is not a file|does not exist"):
             data(path)
 
 
 def test_code_is_found_and_never_run(project: Path) -> None:
     sweep = load("tiny")
-    assert sweep.objective == "code.own:score"
-    assert sweep.code_digest == hashlib.sha256((project / "code" / "own.py").read_bytes()).hexdigest()
+    assert sweep.objective == "ours.own:score"
+    assert sweep.code_digest == hashlib.sha256((project / "ours" / "own.py").read_bytes()).hexdigest()
     (project / "search_spaces" / "beside.py").write_text("from math import sqrt as score")
     assert load("tiny", ["objective=beside:score"]).code_digest
-    assert load("tiny", ["objective=sklearn.metrics.cluster:rand_score"]).code_digest == ""
+    installed = ["objective=sklearn.metrics.cluster:rand_score"]
+    assert load("tiny", installed, allow_import=["sklearn"]).code_digest == ""
+    with pytest.raises(InputError, match="--allow-import sklearn"):
+        load("tiny", installed)
+
+
+def test_a_src_folder_is_the_projects_own_and_its_environment_is_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("src", ".venv/lib/python3/site-packages"):
+        package = project / folder / f"in_{folder[-3:]}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("def score(params, trial): ...\n")
+        monkeypatch.syspath_prepend(project / folder)
+    assert load("tiny", ["objective=in_src:score"]).code_digest
+    with pytest.raises(InputError, match="--allow-import in_ges"):
+        load("tiny", ["objective=in_ges:score"])
+
+
+def test_a_module_that_python_would_not_find_first_is_refused(project: Path) -> None:
+    (project / "json.py").write_text("def score(params, trial): ...\n")
+    with pytest.raises(InputError, match=r"'json' is also an installed module(.|\n)*rename json.py"):
+        load("tiny", ["objective=json:score"])
 
 
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
-        ("code.own:skore", "did you mean 'score'"),
-        ("code.owm:score", "there is no module 'code.owm'"),
+        ("ours.own:skore", "did you mean 'score'"),
+        ("ours.owm:score", "there is no module 'ours.owm'"),
         ("nothing.here:score", "put nothing.py into"),
         ("sklearn.metrix:score", "did you mean 'metrics'"),
         ("broken:score", "is not Python"),
-        ("code.__init__:score", "__ are not allowed"),
-        ("code.own:__builtins__", "__ are not allowed"),
-        ("code/own.py:score", "package.module:function"),
+        ("ours.__init__:score", "__ are not allowed"),
+        ("ours.own:__builtins__", "__ are not allowed"),
+        ("ours/own.py:score", "package.module:function"),
         ("../own:score", "package.module:function"),
         ("http://a.b/c:score", "package.module:function"),
-        ("code.own", "package.module:function"),
-        ("code.own:score()", "package.module:function"),
-        ("code..own:score", "package.module:function"),
-        ("'code.own:score\n'", "package.module:function"),
+        ("ours.own", "package.module:function"),
+        ("ours.own:score()", "package.module:function"),
+        ("ours..own:score", "package.module:function"),
+        ("'ours.own:score\n'", "package.module:function"),
     ],
 )
 def test_what_is_no_function(project: Path, objective: str, message: str) -> None:
@@ -166,7 +188,7 @@ def test_what_is_no_function(project: Path, objective: str, message: str) -> Non
 
 
 def _tiny() -> dict[str, Any]:
-    return {"name": "t", "objective": "code.own:score", "metric": "rmse", "space": {"x": {"float": [0, 1]}}}
+    return {"name": "t", "objective": "ours.own:score", "metric": "rmse", "space": {"x": {"float": [0, 1]}}}
 
 
 def test_everything_at_once_in_the_order_of_the_file(project: Path) -> None:

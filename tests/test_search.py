@@ -348,7 +348,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str, code: int = 0) -> str:
-    done = CliRunner().invoke(search.command, ["--tracking-uri", "none", *arguments], catch_exceptions=False)
+    done = CliRunner().invoke(
+        search.command, ["--tracking-uri", "none", "--allow-import", "tests", *arguments], catch_exceptions=False
+    )
     assert done.exit_code == code, done.output
     return done.output
 

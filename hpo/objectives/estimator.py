@@ -104,6 +104,9 @@ def _some_value(turn: int, parameter: Parameter) -> Any:
 def _instance(sweep: Sweep) -> Any:
     """The model with its defaults: from a class, or from a function of the user that makes one."""
     factory = find(sweep.model or "", sweep.root, "model")
+    trusted = sweep.code_digest or sweep.allowed is None or (sweep.model or "").partition(".")[0] in sweep.allowed
+    if not trusted and not isinstance(factory, type):  # a library's function: who knows what calling it does
+        raise InputError(Problem(f"{sweep.model} is not a class", "model", "name an estimator's class"))
     try:
         model = factory()
     except TypeError as error:
