@@ -19,6 +19,7 @@ from hpo.errors import InputError, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_NODES = 20_000  # half a second of reading
 Loc = tuple[str | int, ...]
 
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -131,6 +132,7 @@ class _Builder:
         self.fixed_place = fixed_place
         self.positions: dict[Loc, tuple[str, str]] = {}
         self.problems: list[Problem] = []
+        self._nodes = 0
 
     def read(self, text: str) -> Any:
         from ruamel.yaml import YAML
@@ -169,6 +171,9 @@ class _Builder:
     def _node(self, event: Any, events: Iterator[Any], loc: Loc) -> Any:
         from ruamel.yaml import events as e
 
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            self._stop(f"more than {MAX_NODES:,} keys and values", event)
         here = self._at(event.start_mark)
         self.positions[loc] = (self.positions[loc][0] if loc in self.positions else here, here)
         if isinstance(event, e.AliasEvent):

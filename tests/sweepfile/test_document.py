@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.errors import InputError
-from hpo.sweepfile.document import MAX_BYTES, MAX_DEPTH, Document
+from hpo.sweepfile.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document
 
 
 def value_of(text: str) -> object:
@@ -84,6 +84,14 @@ def test_depth_is_bounded(opening: str) -> None:
         Document.parse(opening * 100_000, "f.yaml")
     assert time.process_time() - begun < 1
     assert value_of("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)) is not None
+
+
+@pytest.mark.parametrize("text", ["a: [" + "0, " * MAX_NODES + "]", "".join(f"k{i}: 1\n" for i in range(MAX_NODES))])
+def test_the_number_of_values_is_bounded(text: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(InputError, match="more than 20,000 keys and values"):
+        Document.parse(text, "f.yaml")
+    assert time.process_time() - begun < 1
 
 
 def test_an_alias_bomb_costs_nothing() -> None:
