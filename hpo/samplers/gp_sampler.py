@@ -27,12 +27,12 @@ from hpo.samplers.conditions import Conditions
 from hpo.samplers.encoding import Array, Column, Encoding
 from hpo.samplers.gaussian_process import GaussianProcess, fit
 from hpo.samplers.history import Evidence, History
+from hpo.samplers.views import SIGNED, VIEWS, View
 
 POINTS = 250  # most trials that the posterior is built on
 LEARNING_POINTS = 120  # most trials that hyperparameters are learned from
 
 Mask = npt.NDArray[np.bool_]
-Scale = Callable[[Array], Array]
 Constraints = Callable[[FrozenTrial], Sequence[float]]
 
 
@@ -76,7 +76,7 @@ class GPSampler(BaseSampler):
         if evidence.usable.sum() < 3:
             return {}
         with self._blas.limit(limits=1):  # threads cost such small matrices twenty times what they give
-            row = self._propose(evidence, np.random.default_rng([self._seed, trial.number]))
+            row = self._propose(evidence, trial.number)
         return {} if row is None else evidence.encoding.params(row)
 
     def sample_independent(
@@ -97,12 +97,12 @@ class GPSampler(BaseSampler):
             for k, violation in enumerate(self._constraints(trial)):
                 study._storage.set_trial_system_attr(trial._trial_id, f"constraints:{k}", float(violation))
 
-    def _propose(self, evidence: Evidence, rng: np.random.Generator) -> Array | None:
+    def _propose(self, evidence: Evidence, number: int) -> Array | None:
         encoding, usable = evidence.encoding, evidence.usable
         conditions = Conditions(np.vstack([evidence.rows, evidence.pending]), encoding.choices)
         # A failed trial has a middling value too: else the search goes along the border of where trials fail.
         values = np.where(usable, evidence.values, np.median(evidence.values[usable]))
-        model = self._model("value", evidence, np.ones(len(usable), dtype=bool), values, _standard)
+        model = self._model("value", evidence, np.ones(len(usable), dtype=bool), values, VIEWS[number % len(VIEWS)])
         doubts = list(self._doubts(evidence))
         feasible = usable & ~(evidence.violations > 0).any(1)
         good = np.vstack([evidence.rows[feasible], evidence.pending])
@@ -118,6 +118,7 @@ class GPSampler(BaseSampler):
                 total = total + log_ndtr(-mean / deviation)
             return total
 
+        rng = np.random.default_rng([self._seed, number])
         search = Search(score, lambda points: conditions.apply(encoding.snap(points)), encoding.choices, rng)
         known = feasible if feasible.any() else usable
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
@@ -129,18 +130,18 @@ class GPSampler(BaseSampler):
         for k, violation in enumerate(evidence.violations.T):
             known = ~np.isnan(violation)
             if (violation[known] > 0).any():
-                yield self._model(f"constraint {k}", evidence, known, violation[known], _scaled)
+                yield self._model(f"constraint {k}", evidence, known, violation[known], SIGNED)
         if evidence.failed.any():
             everywhere = np.ones(len(evidence.failed), dtype=bool)
             # Below 0 where three of four succeed.
-            yield self._model("failure", evidence, everywhere, 2 * evidence.failed - 0.5, _scaled)
+            yield self._model("failure", evidence, everywhere, 2 * evidence.failed - 0.5, SIGNED)
 
-    def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, scale: Scale) -> GaussianProcess:
+    def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> GaussianProcess:
         encoding = evidence.encoding
         features = encoding.features(evidence.rows[known])
-        theta = self._learned(name, evidence.numbers[known], features, values, scale, encoding)
+        theta = self._learned(name, evidence.numbers[known], features, values, view, encoding)
         kept = _subset(values, POINTS)
-        y = scale(values)[kept]
+        y = view.scale(values)[kept]
         return GaussianProcess(features[kept], encoding.groups, y, theta, encoding.features(evidence.pending))
 
     def _learned(
@@ -149,28 +150,16 @@ class GPSampler(BaseSampler):
         numbers: npt.NDArray[np.int64],
         features: Array,
         values: Array,
-        scale: Scale,
+        view: View,
         encoding: Encoding,
     ) -> Array:
-        """Hyperparameters of the first trials: all of them up to 20, then of a number that grows by tenths."""
-        count = len(numbers) - len(numbers) % max(1, len(numbers) // 10)
-        key = (*encoding.names, *numbers[:count].tolist())
+        """Hyperparameters of the first trials: all of them up to 50, then of a number that grows by 4 %."""
+        count = len(numbers) - len(numbers) % max(1, len(numbers) // 25)
+        name, key = f"{name} {view.name}", (*encoding.names, *numbers[:count].tolist())
         if self._theta.get(name, (None, None))[0] != key:
-            kept = _subset(values[:count], LEARNING_POINTS)
-            self._theta[name] = (key, fit(features[kept], encoding.groups, scale(values[:count])[kept]))
+            kept, y = _subset(values[:count], LEARNING_POINTS), view.scale(values[:count])
+            self._theta[name] = (key, fit(features[kept], encoding.groups, y[kept], view.trend))
         return self._theta[name][1]
-
-
-def _standard(values: Array) -> Array:
-    """Mean 0, deviation 1, after the worst were cut off: how bad a bad trial is teaches nothing about good ones."""
-    low, high = np.quantile(values, [0.25, 0.75])
-    cut = np.minimum(values, high + 1.5 * (high - low))
-    return np.asarray((cut - cut.mean()) / (cut.std() or 1.0))
-
-
-def _scaled(values: Array) -> Array:
-    """The sign means something, so the mean stays where it is."""
-    return np.asarray(values / np.sqrt(np.square(values).mean()))
 
 
 def _subset(values: Array, size: int) -> npt.NDArray[np.int64]:
