@@ -28,7 +28,8 @@ ENVIRONMENT = {
     name: secret()
     for name in (
         "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DB_PASSWORD", "OPENAI_API_KEY",
-        "HF_TOKEN", "GITHUB_TOKEN", "AZURE_CLIENT_SECRET", "SLACK_BOT_TOKEN", "PGPASSWORD", "KAGGLE_API_KEY", "VAULT_TOKEN",
+        "HF_TOKEN", "GITHUB_TOKEN", "AZURE_CLIENT_SECRET", "SLACK_BOT_TOKEN", "PGPASSWORD", "KAGGLE_API_KEY",
+        "VAULT_TOKEN",
     )
 }  # fmt: skip
 URLS = {
@@ -69,6 +70,7 @@ RAISED = [(text, secret()) for text in SAID]
 PRINTED = [(text, secret()) for text in SAID[:12]]
 ARGV, SPOKEN, WRITTEN, WRITTEN_URL, COMMENT, REMOTE, PATCH = (secret() for _ in range(7))
 OBJECTIVE = """
+import os
 RAISED = {raised!r}
 PRINTED = {printed!r}
 def loss(params, trial):
