@@ -1,7 +1,7 @@
 """Rows R15, R28 and R29: a journal on a disk that is full, with bytes that were flipped, or of another release.
 
-The writes that fail are those of SQLite itself, in its own process; the damage is done to real files, with what a killed
-driver leaves in the write-ahead log. Driven by fixed seeds.
+The writes that fail are those of SQLite itself, in its own process; the damage is done to real files, with what a
+killed driver leaves in the write-ahead log. Driven by fixed seeds.
 """
 
 from __future__ import annotations
@@ -58,9 +58,8 @@ from tests.chaos.test_journal_faults import fill
 
 class VFS(ctypes.Structure):
     _fields_ = [("iVersion", ctypes.c_int), ("szOsFile", ctypes.c_int), ("mxPathname", ctypes.c_int)]
-    _fields_ += [(name, ctypes.c_void_p) for name in (
-        "next name data open delete access full dlopen dlerror dlsym dlclose random sleep time error time64 set get".split()
-    )]
+    names = "next name data open delete access full dlopen dlerror dlsym dlclose random sleep time error time64 set get"
+    _fields_ += [(name, ctypes.c_void_p) for name in names.split()]
 
 path = Path(sys.argv[1])
 for library in (getattr(_sqlite3, "__file__", None), None):
@@ -71,7 +70,8 @@ else:
     sys.exit(9)  # this Python hides its SQLite
 sqlite.sqlite3_vfs_find.restype = ctypes.POINTER(VFS)
 vfs = sqlite.sqlite3_vfs_find(None)
-kind = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_longlong, use_errno=True)
+arguments = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_longlong)
+kind = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *arguments, use_errno=True)
 set_call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(VFS), ctypes.c_char_p, ctypes.c_void_p)(vfs.contents.set)
 get_call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(VFS), ctypes.c_char_p)(vfs.contents.get)
 names = [name for name in (b"pwrite64", b"pwrite") if get_call(vfs, name)]
@@ -223,7 +223,7 @@ def test_r28_damage_is_never_silent(tmp_path: Path) -> None:
                     wrong += [] if same else [what]
                 except JournalError:
                     outcomes["detected"] += 1
-                    kept, lost = journal.salvage()
+                    kept, _ = journal.salvage()
                     outcomes["salvaged"] += len(kept)
                     if not all(t in truth or t.state == "running" for t in kept):
                         wrong.append(f"{what}: salvaged something else")
@@ -279,7 +279,7 @@ def test_r29_journals_of_all_releases(tmp_path: Path, golden: Path) -> None:
         "R29",
         "a journal of an older release is opened, or refused with what to do",
         f"{golden.stem}: {said}",
-        not opened,
+        int(not opened),
     )
 
 
