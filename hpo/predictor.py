@@ -7,6 +7,7 @@ serving cannot read a row differently, and a served model needs neither hpo nor 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,10 @@ class Predictor:
         self.task: str = about["task"]
         self.classes: list[Any] = about["classes"]
         native = folder / "model.ubj"
-        self._model = _Booster(native, self) if native.exists() else _load_skops(folder / "model.skops")
+        path = native if native.exists() else folder / "model.skops"
+        if hashlib.sha256(path.read_bytes()).hexdigest() != about["sha256"]:  # a reader of broken bytes may crash
+            raise ValueError(f"{path.name} is not the file that was written with this model: its SHA-256 is another")
+        self._model = _Booster(path, self) if path == native else _load_skops(path)
 
     def predict(self, frame: pd.DataFrame, params: Mapping[str, Any] | None = None) -> Any:
         """One label or number a row; with `{"output": "probability"}` a DataFrame with a column per class."""

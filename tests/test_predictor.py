@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -98,10 +100,27 @@ def test_outputs(folder: Path, tmp_path: Path) -> None:
         Predictor(folder).predict(rows, {"output": "everything"})
 
 
+def signed(folder: Path, model: object) -> None:
+    """A model put in the place of the other, and its digest as well."""
+    skops.io.dump(model, folder / "model.skops")
+    about = json.loads((folder / "columns.json").read_text())
+    about["sha256"] = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+    (folder / "columns.json").write_text(json.dumps(about))
+
+
 def test_a_stored_model_brings_no_code_of_its_own(folder: Path) -> None:
     (folder / "model.ubj").unlink()
-    skops.io.dump(FunctionTransformer(subprocess.run), folder / "model.skops")
+    signed(folder, FunctionTransformer(subprocess.run))
     with pytest.raises(ValueError, match=r"not on the list of known ones: subprocess\.run"):
         Predictor(folder)
-    skops.io.dump(LogisticRegression(), folder / "model.skops")
+    signed(folder, LogisticRegression())
     Predictor(folder)
+
+
+def test_a_model_with_a_broken_byte_is_not_read(folder: Path) -> None:
+    """S6, where it is served: some broken files crash the process that reads them."""
+    content = bytearray((folder / "model.ubj").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.ubj").write_bytes(content)
+    with pytest.raises(ValueError, match="is not the file that was written"):
+        Predictor(folder)

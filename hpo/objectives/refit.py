@@ -6,6 +6,7 @@ the folder), and the hold-out is scored through the same file that will serve it
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -34,16 +35,19 @@ def refit(sweep: Sweep, dataset: Dataset, trial: Trial, folder: Path, threads: i
     arrays = load(dataset)
     features, target = arrays.features, arrays.target
     if sweep.model in XGBOOST:
-        _refit_xgboost(sweep, dataset, trial, threads, features, target).save_model(folder / "model.ubj")
+        written = folder / "model.ubj"
+        _refit_xgboost(sweep, dataset, trial, threads, features, target).save_model(written)
     else:
         import skops.io
 
         from hpo.objectives.estimator import make_estimator
 
         fitted = make_estimator(sweep, dataset, trial.params, threads).fit(features, target)
-        skops.io.dump(fitted, folder / "model.skops")
+        written = folder / "model.skops"
+        skops.io.dump(fitted, written)
     about = {
         "target": dataset.target, "task": dataset.task, "classes": dataset.classes,
+        "sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
         "columns": [
             {key: value for key, value in asdict(column).items() if key in ("name", "kind", "categories", "format")}
             for column in dataset.columns
