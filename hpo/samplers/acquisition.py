@@ -37,11 +37,11 @@ class Search:
         self._score, self._repair, self._rng = score, repair, rng
         self._choices = np.flatnonzero(choices)
 
-    def ranked(self, centers: Array, radius: float = 1.0) -> Array:
-        """Points, the best first. `centers` are good points known so far, `radius` scales the steps around them."""
+    def ranked(self, centers: Array) -> Array:
+        """Points, the best first. `centers` are good points known so far."""
         rng, d = self._rng, centers.shape[1]
         uniform = rng.random((1000, d))
-        steps = rng.choice([0.02, 0.06, 0.15, 0.3], size=(80 * len(centers), 1)) * radius
+        steps = rng.choice([0.02, 0.06, 0.15, 0.3], size=(80 * len(centers), 1))
         near = self._mutate(np.repeat(centers, 80, 0), max(2 / d, 0.25), steps)
         points = self._repair(np.vstack([uniform, near]))
         scores = self._score(points)

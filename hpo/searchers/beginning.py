@@ -19,7 +19,7 @@ from hpo.sweep import Named, Sweep
 from hpo.trial import Params, Report, Trial
 
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
-FEATURES = 60  # beyond so many, choices counted by their values, a Gaussian process has too little to go by
+FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_auto_asks_the_model_for_its_defaults() -> None:
 
 
 def test_auto_leaves_wide_spaces_and_several_metrics_to_tpe() -> None:
-    wide = Space(tuple(Choice(f"c{k}", tuple("abcdefg")) for k in range(10)))
+    wide = Space(tuple(Choice(f"c{k}", tuple("abcdefg")) for k in range(15)))
     assert opening(sweep(wide)).sampler == Named("tpe")
     assert opening(replace(sweep(), metrics=(LOSS, Metric("size", "minimize")))).sampler == Named("tpe")
 
