@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import connection as mp
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Local:
                 slot.answer(keep is None or keep(slot.trial.number, report))
             case Lost(failure):
                 if slot.trial is not None and slot.ready:
-                    yield slot.trial.failed(failure, slot.now())
+                    yield slot.lost(slot.trial, failure)
                 slot.replace()
             case Trial() as trial:
                 slot.trial = None
@@ -146,10 +147,11 @@ class _Slot:
         with contextlib.suppress(OSError):
             self.connection.send(trial)
 
-    def now(self) -> float:
-        """In the trial's own time, which no step of the clock disturbs: its start and what has passed since."""
-        begun = self.trial.started if self.trial is not None else None
-        return time.time() if begun is None else begun + time.monotonic() - self._submitted
+    def lost(self, trial: Trial, failure: Failure) -> Trial:
+        """In the trial's own time, from the moment it was taken up: no step of the clock makes it end before."""
+        taken_up = self._submitted if self._since is None else self._since
+        started = (trial.started or time.time()) + taken_up - self._submitted
+        return replace(trial, started=started).failed(failure, started + time.monotonic() - taken_up)
 
     def answer(self, keep: bool) -> None:
         with contextlib.suppress(OSError):
