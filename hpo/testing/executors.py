@@ -215,8 +215,9 @@ class ExecutorSuite:
     def test_close_ends_running_trials(self, tmp_path: Path) -> None:
         if not self.isolated:
             return
+        before = set(psutil.Process().children())
         executor = self.make(Program(), tmp_path)
         executor.submit(Trial(0, {"do": "hang"}, started=time.time()))
         assert list(executor.wait(timeout=0.1)) == []
         executor.close()
-        assert not psutil.Process().children()
+        assert set(psutil.Process().children()) <= before
