@@ -89,9 +89,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture
-def submit(uri: str, bench: Bench) -> partial[Promotion]:
+def submit(uri: str, bench: Bench, tmp_path: Path) -> partial[Promotion]:
     client = MlflowClient(uri, uri)
-    experiment = client.create_experiment("segment")
+    experiment = client.create_experiment("segment", (tmp_path / "mlruns").as_uri())
     run_id = client.create_run(experiment).info.run_id
     return partial(promote, client, experiment, run_id, score=bench.score)
 
@@ -185,7 +185,7 @@ def test_a_served_model_predicts_raw_rows_and_needs_no_pickle(tmp_path: Path, ur
     """In a process that has never seen hpo: the folder is whole in itself."""
     made = fitted(tmp_path, (5,), model=model, fixed={"max_depth": 3})
     client = MlflowClient(uri, uri)
-    experiment = client.create_experiment("segment")
+    experiment = client.create_experiment("segment", (tmp_path / "mlruns").as_uri())
     promote(client, experiment, client.create_run(experiment).info.run_id, made.candidates[0], made.score)
     code = f"""
 import sys, mlflow, pandas as pd
