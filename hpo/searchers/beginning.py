@@ -18,6 +18,7 @@ from hpo.space import Choice, Space
 from hpo.sweep import Named, Sweep
 from hpo.trial import Params, Report, Trial
 
+LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost")
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
 FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
@@ -86,9 +87,9 @@ def _chosen(sweep: Sweep) -> tuple[Named, str]:
 
 
 def _defaults(sweep: Sweep) -> dict[str, Any]:
-    """What the model's own signature says, of the parameters that are searched."""
+    """What the model's own signature says, of the parameters that are searched; code of the user's is not run here."""
     module, _, name = (sweep.model or "").rpartition(".")
-    if not module:
+    if module.split(".")[0] not in LIBRARIES:
         return {}
     try:
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
