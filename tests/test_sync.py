@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
-import urllib.error
-import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from hpo.journal import Journal
 from hpo.lease import Lease
 from hpo.loader import build
 from hpo.trial import Trial
+from tests.chaos.proxy import DROP, ChaosProxy, Fault
 from tests.conftest import ROOT, Server, free_port
 from tests.tracking.sweeps import delivered_once, finished, journal_of, runs_of, until
 
@@ -131,57 +129,16 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path: Path, server: Server) 
     delivered_once(server.uri, "outage", 8)
 
 
-class _Careless(BaseHTTPRequestHandler):
-    """A proxy that does what it is asked and loses every third answer to a `runs/create`."""
-
-    target = ""
-    creates = 0
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._forward(body)
-
-    def do_GET(self) -> None:
-        self._forward(None)
-
-    do_PUT = do_PATCH = do_DELETE = do_POST
-
-    def _forward(self, body: bytes | None) -> None:
-        headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-        request = urllib.request.Request(self.target + self.path, body, headers, method=self.command)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                status, content = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            status, content = error.code, error.read()
-        if self.path.endswith("runs/create"):
-            _Careless.creates += 1
-            if _Careless.creates % 3 == 0:
-                self.close_connection = True
-                return
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 def test_lost_answers_make_no_second_run(tmp_path: Path, server: Server) -> None:
-    handler = _Careless
-    handler.target, handler.creates = server.uri, 0
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    try:
-        uri = f"http://127.0.0.1:{proxy.server_port}"
-        journal = journal_of(tmp_path, uri, map(finished, range(10)), id="careless-1", name="careless")
+    creates = itertools.count(1)
+
+    def every_third_create(line: str) -> Fault | None:
+        return DROP if "runs/create" in line and next(creates) % 3 == 0 else None
+
+    with ChaosProxy(server.uri, every_third_create) as proxy:
+        journal = journal_of(tmp_path, proxy.uri, map(finished, range(10)), id="careless-1", name="careless")
         assert follower(journal).wait(120) == 0, log_of(journal)
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-    assert handler.creates == 11, "a lost answer was followed by a second create"
+    assert next(creates) == 11 + 1, "a lost answer was followed by a second create"
     delivered_once(server.uri, "careless", 10)
 
 
