@@ -322,7 +322,7 @@ def test_any_change_of_a_bundled_text(
         assert isinstance(load(changed), Sweep)
     except InputError:
         pass
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # a hang, on any machine
 
 
 def _sweep_or_input_error(document: dict[str, Any]) -> None:
@@ -334,4 +334,4 @@ def _sweep_or_input_error(document: dict[str, Any]) -> None:
     else:
         assert from_document(sweep.document, ROOT).identity == sweep.identity
         assert sweep.space.walk
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # a hang, on any machine

@@ -40,7 +40,7 @@ def test_a_probe_is_a_real_trial_and_is_multiplied(tmp_path: Path) -> None:
     assert 500 * 2000 < found.bytes < 500 * 20_000
     timed = plan(function_sweep(search={"trials": 1_000_000, "timeout": 1}), tmp_path)
     assert timed.seconds is not None
-    assert timed.seconds < 2
+    assert timed.seconds < 20
     assert not list(tmp_path.rglob("*.journal")), "nothing is tracked"
 
 

@@ -82,7 +82,7 @@ def test_depth_is_bounded(opening: str) -> None:
     begun = time.process_time()
     with pytest.raises(InputError):
         Document.parse(opening * 100_000, "f.yaml")
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # a hang, on any machine
     assert value_of("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)) is not None
 
 
@@ -91,7 +91,7 @@ def test_the_number_of_values_is_bounded(text: str) -> None:
     begun = time.process_time()
     with pytest.raises(InputError, match="more than 20,000 keys and values"):
         Document.parse(text, "f.yaml")
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # a hang, on any machine
 
 
 def test_an_alias_bomb_costs_nothing() -> None:
@@ -161,7 +161,7 @@ def test_any_text_gives_plain_data_or_an_input_error(text: str) -> None:
         _assert_plain(document.data)
         for loc in document.positions:
             assert document.where(loc).startswith("f.yaml:")
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 10  # a hang, on any machine
 
 
 def _assert_plain(value: object) -> None:
