@@ -21,10 +21,11 @@ from hpo.errors import HeldError
 class Lease:
     """Held from construction to `release`. The file names the holder for those who are refused."""
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, patience: float = 0.2) -> None:
+        """Held by someone else, and still so after `patience` seconds: HeldError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if not _lock(self._fd):
+        if not _lock(self._fd, patience):
             os.close(self._fd)
             who = holder(path) or {}
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who.get("since", 0)))
@@ -43,15 +44,17 @@ class Lease:
         self.release()
 
 
-def _lock(fd: int) -> bool:
-    """Try for half a second: `holder` takes a shared lock for an instant, which must refuse nobody."""
-    for _ in range(10):
+def _lock(fd: int, patience: float) -> bool:
+    """Try for a while: `holder` takes a shared lock for an instant, which must refuse nobody."""
+    until = time.monotonic() + patience
+    while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            time.sleep(0.05)
-    return False
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
 
 
 def holder(path: Path) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None
     """Continue the named sweep, else the unfinished one of this name, else begin one with these first facts."""
     if resume is not None:
         return _continue(sweep, find(folder, resume), folder)
-    with Lease(folder / "lock", f"the folder {folder}"):
+    with Lease(folder / "lock", f"the folder {folder}", patience=60.0):  # a moment each, but many may come at once
         try:
             unfinished = _latest_unfinished(folder, sweep)
         except (JournalError, InputError):

@@ -40,6 +40,22 @@ def test_failures_in_a_row_are_counted_in_the_order_of_their_coming() -> None:
     assert progress.failures_in_a_row == 1
 
 
+def test_too_many_failures_are_hopeless() -> None:
+    def hopeless(*numbers: int, ended: int = 20, **limits: float) -> str | None:
+        """With failures of these numbers."""
+        sweep = function_sweep(limits=limits)
+        return Progress(sweep, [failed(n) if n in numbers else complete(n, 1.0) for n in range(ended)]).hopeless
+
+    assert hopeless() is None
+    assert hopeless(1, 2, 3, failures=3) is None, "a success came after them"
+    assert hopeless(17, 18, 19, failures=3) == "3 trials failed one after the other (limits.failures)"
+    assert hopeless(*range(0, 20, 2)) is None, "half of them, and not more"
+    assert hopeless(0, *range(1, 20, 2)) == "11 of 20 trials failed (limits.failure_share)"
+    assert hopeless(*range(12), ended=19) is None, "too early to say"
+    assert hopeless(*range(0, 20, 4), failure_share=0.2) == "5 of 20 trials failed (limits.failure_share)"
+    assert hopeless(*range(19), failure_share=1.0, failures=30) is None
+
+
 def test_counts_and_order() -> None:
     progress = Progress(SWEEP, [complete(0, 1.0), failed(1), Trial(2, {}), complete(3, 0.1)])
     assert progress.counts == {"complete": 2, "failed": 1, "running": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from hpo.journal import Journal
 from hpo.resume import claim
 from hpo.status import command, status
-from tests.sweeps import every_third_fails, function_sweep, inline
+from tests.sweeps import every_third_fails, function_sweep, inline, raises
 
 
 def call(*arguments: str) -> str:
@@ -87,3 +88,37 @@ def test_columns_that_say_nothing_are_left_out(folder: Path) -> None:
     lines = call().splitlines()
     assert lines[0].split() == ["sweep", "state", "trials", "best"]
     assert max(map(len, lines)) <= 80
+
+
+def test_why_it_stopped_and_what_it_follows(folder: Path) -> None:
+    sweep = function_sweep(raises, limits={"failures": 3}, search={"trials": 9})
+    stopped = inline(folder, sweep)
+    assert stopped.stopped == "3 trials failed one after the other (limits.failures)"
+    assert "stopped      3 trials failed" in call("last")
+    first = claim(function_sweep(name="other"), folder)
+    first.journal.close()
+    second = claim(function_sweep(name="other"), folder, fresh=True)
+    assert status(second.journal.path)["follows"] == first.id
+    assert f"follows      {first.id}" in call(second.id)
+    second.journal.close()
+    for lease in (first.lease, second.lease):
+        lease.release()
+
+
+def test_a_damaged_one_is_said_and_hides_no_other(folder: Path) -> None:
+    damaged = inline(folder, function_sweep(name="damaged"))
+    intact = inline(folder, function_sweep(name="intact"))
+    with closing(sqlite3.connect(damaged.journal)) as db:
+        db.execute("UPDATE trials SET body = replace(body, '0', '1') WHERE number = 3")
+        db.commit()
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == 74
+    assert intact.id in done.stdout
+    assert "is damaged: the checksum of a trial does not match" in done.stderr
+    assert f"hpo.status {damaged.id} --salvage" in done.stderr
+    salvaged = CliRunner().invoke(command, [damaged.id, "--salvage"])
+    assert salvaged.exit_code == 74
+    assert [json.loads(line)["number"] for line in salvaged.stdout.splitlines()] == [0, 1, 2, 4, 5, 6, 7]
+    assert salvaged.stderr == "7 trials intact, 1 damaged\n"
+    whole = CliRunner().invoke(command, [intact.id, "--salvage"])
+    assert (whole.exit_code, whole.stderr) == (0, "8 trials intact, 0 damaged\n")

@@ -78,7 +78,7 @@ def test_r2_the_publisher_dies_at_each_point(tmp_path: Path, uri: str) -> None:
         violations += journal.runs() != runs
         journal.close()
     promise = "a publisher that dies at any named point leaves one run a trial after the next one"
-    figure("R2", promise, f"{len(work)} points, {violations} violations", violations)
+    figure("R2 publisher", promise, f"{len(work)} points, {violations} violations", violations)
 
 
 def test_r2_a_promotion_dies_at_each_point(tmp_path: Path, uri: str) -> None:
@@ -107,7 +107,7 @@ def test_r2_a_promotion_dies_at_each_point(tmp_path: Path, uri: str) -> None:
             wrong.append(point)
         journal.close()
     promise = "a promotion that dies at any named point is one version with the alias after the next try"
-    figure("R2", promise, f"{len(work)} points, wrong: {wrong}", len(wrong))
+    figure("R2 promotion", promise, f"{len(work)} points, wrong: {wrong}", len(wrong))
 
 
 def test_r2_the_driver_dies_at_each_point(tmp_path: Path) -> None:
@@ -124,6 +124,6 @@ def test_r2_the_driver_dies_at_each_point(tmp_path: Path) -> None:
         if not same(trials(folder), trials(straight)):
             wrong.append((point, n))
     promise = "a driver that dies before or after any commit goes on with the trials of an uninterrupted sweep"
-    figure("R2", promise, f"{len(RECORDING)} points, wrong: {wrong}", len(wrong))
+    figure("R2 driver", promise, f"{len(RECORDING)} points, wrong: {wrong}", len(wrong))
     with closing(Journal(next((folder / ".hpo").glob("*.journal")))) as journal:
         assert journal.fact("state") == "finished"

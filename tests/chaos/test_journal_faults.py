@@ -160,7 +160,7 @@ def test_r15_a_sweep_on_a_full_disk(tmp_path: Path) -> None:
         lost = sum(after[n] != t for n, t in before.items())
         path = str(the_journal(folder))
         figure(
-            "R15",
+            "R15 sweep",
             "a sweep on a full disk stops with exit 74 and goes on when there is space",
             f"{len(before)} trials before, {lost} lost, {len(after)} of 12 in the end",
             lost + (len(before) < 3) + (len(after) != 12) + (path not in said) + ("Traceback" in said),
