@@ -6,6 +6,7 @@ helper thread, a web worker) the sweep simply cannot be interrupted this way.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -24,6 +25,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.number: int | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._terminal = [fd for fd in (1, 2) if os.isatty(fd)]
 
     @property
     def name(self) -> str | None:
@@ -46,3 +48,6 @@ class Interrupts:
         if self.number is not None:
             raise Interrupted
         self.number = number
+        for fd in self._terminal:
+            if not os.isatty(fd):  # closed: what we print now would fail, and the sweep with it
+                os.dup2(os.open(os.devnull, os.O_WRONLY), fd)

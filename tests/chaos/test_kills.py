@@ -7,6 +7,8 @@ Real drivers, real SIGKILLs on journal progress, real MLflow on SQLite. The long
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -143,6 +145,31 @@ def test_a_signal_ends_the_sweep_resumable(tmp_path: Path, number: int, code: in
     assert before < 12
     Driver(folder, "--space", "killed.yaml", "--tracking-uri", "none").finish()
     assert finished(folder) == 12
+
+
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    """Row R14: what is printed then fails; the sweep ends as after any SIGHUP."""
+    folder = sweep(tmp_path / "s", "random", trials=12, workers=1)
+    (folder / "objective.py").write_text(SLOW)
+    ours, theirs = pty.openpty()
+    command = (
+        f"import fcntl, os, sys, termios; fcntl.ioctl({theirs}, termios.TIOCSCTTY, 0)\n"
+        f"[os.dup2({theirs}, fd) for fd in (0, 1, 2)]; os.close({theirs})\n"
+        f"from hpo.search import command; command(['--space', 'killed.yaml', '--tracking-uri', 'none'])"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", command], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, pass_fds=[theirs],
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    while finished(folder) < 2:
+        assert driver.poll() is None
+        if select.select([ours], [], [], 0.01)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert driver.wait(60) == 129
+    assert {trial.state for trial in trials(folder)} == {"complete"}, "running trials were allowed to finish"
+    assert finished(folder) < 12
 
 
 def test_a_second_signal_ends_it_now(tmp_path: Path) -> None:
