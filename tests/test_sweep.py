@@ -21,7 +21,7 @@ DOCUMENT: dict[str, Any] = {
 def root(tmp_path: Path) -> Path:
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
     (tmp_path / "other.csv").write_text("x,y\n1,3\n")
-    (tmp_path / "code.py").write_text("def f(params, trial): return 1.0\n")
+    (tmp_path / "ours.py").write_text("def f(params, trial): return 1.0\n")
     return tmp_path
 
 
@@ -74,13 +74,13 @@ def test_each_meaning_changes_it(root: Path, changes: dict[str, Any]) -> None:
 
 
 def test_bytes_of_data_and_code_count_and_the_place_does_not(root: Path, tmp_path: Path) -> None:
-    function = {"name": "a", "objective": "code:f", "metric": "rmse", "space": {"x": {"int": [1, 2]}}}
+    function = {"name": "a", "objective": "ours:f", "metric": "rmse", "space": {"x": {"int": [1, 2]}}}
     before, function_before = identity(root), identity(root, document=function)
     shutil.copytree(root, tmp_path / "moved")
     assert identity(tmp_path / "moved") == before
     assert identity(tmp_path / "moved", document=function) == function_before
     (root / "t.csv").write_text("x,y\n1,2.0\n")
-    (root / "code.py").write_text("def f(params, trial): return 2.0\n")
+    (root / "ours.py").write_text("def f(params, trial): return 2.0\n")
     assert identity(root) != before
     assert identity(root, document=function) != function_before
 
