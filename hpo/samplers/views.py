@@ -2,7 +2,7 @@
 
 Called by `gp_sampler`. No single scaling or kernel is best on all problems, and one that is wrong makes the same
 mistake every time; in turns they find what the others miss. On the recorded problems (`scripts/bench/quality`) this is
-worth a fifth of the regret after 100 trials, and it costs nothing: each ask still has one model.
+cheap, since each ask still has one model; how much it is worth was not measured apart from other changes.
 """
 
 from __future__ import annotations
