@@ -38,7 +38,7 @@ class Data:
 
     path: Path
     target: Annotated[str, MinLen(1)]
-    holdout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.2
+    holdout: Annotated[float, Ge(0), Lt(1)] = 0.2
     task: Task | None = None
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Limits:
     memory: Annotated[int, Ge(64 * 2**20), Le(2**50)] | None = None
     retries: Annotated[int, Ge(0), Le(10)] = 1
     failures: Annotated[int, Ge(1)] = 20
-    failure_share: Annotated[float, Ge(0.0), Le(1.0)] = 0.5
+    failure_share: Annotated[float, Ge(0), Le(1)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Promote:
 
     model: str | None = None
     alias: Annotated[str, MinLen(1)] = "champion"
-    min_gain: Annotated[float, Ge(0.0)] = 0.0
+    min_gain: Annotated[float, Ge(0)] = 0.0
 
 
 @dataclass(frozen=True)
