@@ -222,7 +222,7 @@ def build(sweep: Sweep) -> OptunaSearcher:
         first = sampler(0)
     except (ValueError, TypeError) as error:
         raise InputError(Problem(f"{named.name}: {error}", "search.sampler")) from error
-    if isinstance(first, samplers.GPSampler):  # it draws by the trial's number itself, and keeps a cache
+    if named.name == "gp":  # it draws by the trial's number itself, and keeps a cache
         gp = samplers.GPSampler(seed, **settings)
         return OptunaSearcher(sweep.space, sweep.metrics, lambda number: gp, kind)
     if isinstance(first, optuna.samplers.TPESampler):
