@@ -29,7 +29,8 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.message}" if self.where else self.message
+        said = not self.where or self.message.startswith(f"{self.where}:")  # a sweep from Python has no places but keys
+        head = self.message if said else f"{self.where}: {self.message}"
         return f"{head}\n    {self.hint}" if self.hint else head
 
 

@@ -13,6 +13,10 @@ def test_every_problem_is_said_with_its_place_and_hint() -> None:
     assert error.problems[1] == Problem("that too")
 
 
+def test_a_key_that_is_its_own_place_is_said_once() -> None:
+    assert str(Problem("search.trials: 0 is out of range", "search.trials")) == "search.trials: 0 is out of range"
+
+
 @pytest.mark.parametrize(("kind", "code"), [(InputError, 2), (NoModelError, 3), (HeldError, 4), (JournalError, 74)])
 def test_exit_codes(kind: type[HpoError], code: int) -> None:
     assert kind.exit_code == code

@@ -218,7 +218,7 @@ bad.yaml:2:7: data.target is missing
 bad.yaml:2:25: unknown key 'targett'
     did you mean 'target'?
 bad.yaml:2:49: data.holdout: 1.5 is out of range
-    allowed: >= 0.0 and < 1.0
+    allowed: >= 0 and < 1
 bad.yaml:3:1: unknown key 'modell'
     did you mean 'model'?
 bad.yaml:4:8: there is no module 'sklearn.ensembel'

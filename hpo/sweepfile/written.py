@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-DURATION = r"^(?=.*[1-9])([0-9]{1,3}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,8}s)?$"
+DURATION = r"^(?=.*[1-9])([0-9]{1,3}d)?([0-9]{1,5}(\.[0-9]{1,9})?h)?([0-9]{1,7}(\.[0-9]{1,9})?m)?([0-9]{1,8}(\.[0-9]{1,9})?s)?$"
 SIZE = r"^[0-9]{1,9}(\.[0-9]{1,9})?[KMGT]$"
 
 
@@ -125,7 +125,7 @@ def whole(value: Any) -> Any:
 
 def _seconds(text: str) -> float:
     units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-    return float(sum(int(count) * units[unit] for count, unit in re.findall(r"([0-9]+)([dhms])", text)))
+    return sum(float(count) * units[unit] for count, unit in re.findall(r"([0-9.]+)([dhms])", text))
 
 
 def _bytes(text: str) -> int:

@@ -126,7 +126,8 @@ def test_every_key_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1d1s", 86401), (12, 12), (0.5, 0.5)]
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1d1s", 86401), ("1.5h", 5400), ("0.5s", 0.5), (12, 12), (0.5, 0.5)],
 )
 def test_times(text: object, seconds: float) -> None:
     file, errors = shape.read({**SMALL, "search": {"timeout": text}, "limits": {"trial_timeout": text}})
@@ -135,7 +136,7 @@ def test_times(text: object, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0s", "0h0m", "m", "30", "1m1h", "-1s", "1.5h", "1 h", "30m ", "9" * 400 + "d", "400d"]
+    "text", ["", "0s", "0h0m", "m", "30", "1m1h", "-1s", "1.h", ".5s", "0.0s", "1 h", "30m ", "9" * 400 + "d", "400d"]
 )
 def test_no_times(text: str) -> None:
     assert shape.read({**SMALL, "search": {"timeout": text}})[1]
