@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-DURATION = r"^(?=.*[1-9])([0-9]{1,3}d)?([0-9]{1,5}(\.[0-9]{1,9})?h)?([0-9]{1,7}(\.[0-9]{1,9})?m)?([0-9]{1,8}(\.[0-9]{1,9})?s)?$"
+_NUMBER = r"[0-9]{1,8}(\.[0-9]{1,9})?"
+DURATION = rf"^(?=.*[1-9])([0-9]{{1,3}}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s)?$"
 SIZE = r"^[0-9]{1,9}(\.[0-9]{1,9})?[KMGT]$"
 
 
