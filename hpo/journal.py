@@ -169,6 +169,13 @@ class Journal:
             ).fetchall()
         return [Entry(self._decode(*row), row[1]) for row in rows]
 
+    def finished(self) -> list[Entry]:
+        """All finished trials in the order in which they were recorded, which is the one they are published in."""
+        with self._loud():
+            query = "SELECT number, revision, state, body, crc FROM trials WHERE state != 'running'"
+            rows = self._db.execute(f"{query} ORDER BY revision, number").fetchall()
+        return [Entry(self._decode(*row), row[1]) for row in rows]
+
     def count_unpublished(self) -> int:
         with self._loud():
             query = (

@@ -36,7 +36,8 @@ _PACKAGES = (
 
 def provenance(folder: Path | None = None, argv: Sequence[str] | None = None) -> dict[str, Any]:
     """A plain dict, ready for JSON: `git` {commit, branch, dirty, remote} if `folder` is in a repository,
-    `user`, `host`, `python`, `platform`, `cpus`, `memory` (bytes), `packages` {name: version}, `command`.
+    `user`, `host`, `python`, `platform`, `cpus`, `memory` (bytes), `packages` {name: version}, `command`, and
+    `project_run` if `mlflow run` started us.
 
     `folder` is the working folder and `argv` this process's own unless given.
     """
@@ -49,7 +50,8 @@ def provenance(folder: Path | None = None, argv: Sequence[str] | None = None) ->
         "cpus": os.cpu_count(),
         "memory": _memory(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-        "command": redact(shlex.join(sys.argv if argv is None else argv)),
+        "command": redact(shlex.join(_command() if argv is None else argv)),
+        "project_run": os.environ.get("MLFLOW_RUN_ID"),
     }
 
 
@@ -90,6 +92,11 @@ def _run(folder: Path, *command: str) -> str | None:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout
+
+
+def _command() -> list[str]:
+    """As a person would type it again: `python -m hpo.search …`, where `sys.argv` has the module's file."""
+    return [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]] if sys.orig_argv else sys.argv
 
 
 def _user() -> str | None:

@@ -88,6 +88,11 @@ class Server:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    @property
+    def log(self) -> str:
+        """What it wrote, a line for each request."""
+        return self._log.read_text()
+
     def _answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
