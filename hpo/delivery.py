@@ -60,7 +60,8 @@ class Delivery:
 
     def note(self, error: str | None) -> str | None:
         """Tell the driver how it stands; the error again."""
-        news = {"error": error, "published": max(0, len(self._journal.runs()) - 1)}
+        published = max(0, len(self._journal.runs()) - 1)
+        news = {"error": error, "published": published, "experiment": self._projection.experiment}
         if news != self._journal.fact("sync"):
             self._journal.record(sync=news)
         return error

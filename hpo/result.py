@@ -21,8 +21,9 @@ State = Literal["finished", "interrupted"]
 
 @dataclass(frozen=True)
 class Result:
-    """`promotion` is what the registry did (None without one), `unpublished` why MLflow does not show all yet,
-    `stopped` why the search ended before its budget did: too many failures, or a signal."""
+    """`experiment` is MLflow's id of it, `promotion` what the registry did (None without one), `unpublished` why
+    MLflow does not show all yet, `stopped` why the search ended before its budget did: too many failures, or a
+    signal."""
 
     id: str
     state: State
@@ -33,6 +34,7 @@ class Result:
     seconds: float
     resumed: bool = False
     tracking_uri: str | None = None
+    experiment: str | None = None
     promotion: Mapping[str, Any] | None = None
     unpublished: str | None = None
     signal: int | None = None

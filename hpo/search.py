@@ -104,6 +104,7 @@ def run(
             seconds=progress.seconds,
             resumed=claimed.resumed,
             tracking_uri=uri,
+            experiment=(journal.fact("sync") or {}).get("experiment") or None,
             promotion=journal.fact("promotion"),
             unpublished=unpublished,
             signal=interrupts.number,
@@ -257,6 +258,8 @@ def command(
     tracking = None if tracking_uri == "none" else tracking_uri
     console = Console(quiet=as_object)
     try:
+        if begins := searchers.note(sweep):
+            console.print(begins, style="dim", highlight=False, markup=False, soft_wrap=True)
         with display(console) as show:
             result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, show=show)
     except InputError as error:

@@ -19,7 +19,10 @@ from rich.markup import escape
 from hpo.display import duration
 from hpo.redact import redact
 from hpo.result import Result
+from hpo.tracking import page
 from hpo.trial import Trial
+
+LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` listens
 
 
 def summarize(result: Result, console: Console) -> None:
@@ -41,8 +44,8 @@ def summarize(result: Result, console: Console) -> None:
         say(f"\n[yellow]not everything is in MLflow yet[/]: {escape(result.unpublished)}")
         say(f"  deliver it later:  python -m hpo.sync {result.id}")
     if result.tracking_uri is not None:
-        say(f"\ncompare the runs:  {escape(redact(_look(result.tracking_uri)))}")
-        say(f"  find this sweep:  tags.`hpo.sweep` = '{result.id}'")
+        for line in _look(result, redact(result.tracking_uri)):
+            say(escape(line))
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -114,10 +117,15 @@ def _failures(result: Result) -> dict[str, int]:
     return dict(lines.most_common(3))
 
 
-def _look(uri: str) -> str:
-    """The command, or the address, that shows the runs in the stock MLflow UI; short for a store of this folder."""
-    if not uri.startswith("sqlite:///"):
-        return uri
-    path = Path(uri.removeprefix("sqlite:///"))
-    here = path.parent == Path.cwd()
-    return f"mlflow ui --backend-store-uri {shlex.quote(f'sqlite:///{path.name}' if here else uri)}"
+def _look(result: Result, uri: str) -> list[str]:
+    """Where the runs are in the stock MLflow UI: an address, after the command that serves it from a local store."""
+    lines, server = ["", f"compare the runs:  {uri}"], uri
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        store = f"sqlite:///{path.name}" if path.parent == Path.cwd() else uri  # short for a store of this folder
+        lines[1], server = f"compare the runs:  mlflow ui --backend-store-uri {shlex.quote(store)}", LOCAL
+    if result.experiment is not None and server.startswith("http"):
+        lines.append(f"        and open:  {page(server, result.experiment, result.id, result.metrics[0])}")
+    else:
+        lines.append(f"       filter by:  tags.`hpo.sweep` = '{result.id}'")
+    return lines

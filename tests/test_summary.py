@@ -86,8 +86,18 @@ def test_the_command_that_shows_the_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert look(f"sqlite:///{tmp_path}/mlflow.db") == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     assert look("sqlite:////else where/a.db") == "mlflow ui --backend-store-uri 'sqlite:////else where/a.db'"
     assert look("https://mlflow.example.org/[x]") == "https://mlflow.example.org/[x]"
-    assert "  find this sweep:  tags.`hpo.sweep` = 'flights-1'" in said(result(tracking_uri="http://a"), 20)
+    assert "       filter by:  tags.`hpo.sweep` = 'flights-1'" in said(result(tracking_uri="http://a"), 20)
     assert not any("mlflow" in line for line in said(result(BEST)))
+
+
+def test_the_address_of_this_sweep_alone() -> None:
+    def opened(uri: str) -> str:
+        return said(result(BEST, tracking_uri=uri, experiment="7"))[-1].removeprefix("        and open:  ")
+
+    runs = "/#/experiments/7/runs?workflowType=machine_learning"
+    assert opened("sqlite:////a/mlflow.db").startswith(f"http://127.0.0.1:5000{runs}")
+    assert opened("https://me:secret@mlflow.example.org/").startswith(f"https://mlflow.example.org{runs}")
+    assert opened("http://a").endswith("orderByKey=metrics.%60roc_auc%60&orderByAsc=false")
 
 
 def test_an_interrupted_one_says_how_to_go_on() -> None:

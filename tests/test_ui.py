@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 
 import hpo.sync
 from hpo.journal import PARENT
+from hpo.metric import Metric
+from hpo.tracking import page
 from tests.conftest import Server
 from tests.tracking.sweeps import finished, journal_of
 
@@ -20,7 +22,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
 
 
-def browse(page: str, picture: Path, *wanted: str) -> str:
+def browse(address: str, picture: Path, *wanted: str) -> str:
     """The text of the page once all that is wanted is on it; how it looked then is in the picture."""
     assert BROWSER is not None
     arguments = [BROWSER, *FLAGS, f"--user-data-dir={picture.parent / 'profile'}", "--window-size=1600,900"]
@@ -28,11 +30,11 @@ def browse(page: str, picture: Path, *wanted: str) -> str:
     for patience in (5_000, 15_000, 45_000):  # milliseconds of the page's own, virtual time
         budget = [f"--virtual-time-budget={patience}", "--run-all-compositor-stages-before-draw"]
         subprocess.run(
-            [*arguments, *budget, f"--screenshot={picture}", page],
+            [*arguments, *budget, f"--screenshot={picture}", address],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
         dump = subprocess.run(
-            [*arguments, *budget, "--dump-dom", page], check=True, capture_output=True, text=True, timeout=120
+            [*arguments, *budget, "--dump-dom", address], check=True, capture_output=True, text=True, timeout=120
         ).stdout
         text = re.sub(r"<(script|style).*?</\1>|<[^>]+>", "\n", dump, flags=re.S)
         if all(word in text for word in wanted):
@@ -50,6 +52,9 @@ def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: S
     experiment_page = f"{server.uri}/#/experiments/{experiment}"
     table = browse(f"{experiment_page}/runs", tmp_path / "table.png", "shown-1")
     assert "trial-0000" not in table, "the trials are not folded into their sweep"
+    alone = page(server.uri, experiment, "shown-1", Metric("roc_auc", "maximize"))
+    ranked = browse(alone, tmp_path / "alone.png", "trial-0000", "trial-0004")
+    assert ranked.index("trial-0002") < ranked.index("trial-0004"), "the best trial is not on top"
     sweep = f"{experiment_page}/runs/{journal.runs()[PARENT]}"
     browse(sweep, tmp_path / "sweep.png", "shown-1", "best_roc_auc", "search.trials", "hpo.engine", "trial-0004")
     trial = f"{experiment_page}/runs/{journal.runs()[4]}"

@@ -7,15 +7,31 @@ mlflow, and only `hpo.sync` imports them.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 from hpo.errors import InputError, Problem
+from hpo.metric import Metric
 from hpo.redact import HIDDEN, redact
 
 
 def default_uri(folder: Path | None = None) -> str:
     """`MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder (default: the working folder), absolute."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder or Path.cwd()).absolute() / 'mlflow.db'}"
+
+
+def page(server: str, experiment: str, sweep: str, metric: Metric) -> str:
+    """The address of a sweep in the UI of an MLflow server: its runs alone, the best on top.
+
+    Without the workflow the UI opens as one for chats and traces, where no run is to be seen.
+    """
+    chosen = quote(f"tags.`hpo.sweep` = '{sweep}'")
+    column = quote(f"metrics.`{metric.name}`")
+    order = f"orderByKey={column}&orderByAsc={str(metric.direction == 'minimize').lower()}"
+    public = re.sub(r"//[^/@]*@", "//", server.rstrip("/"))
+    runs = f"{public}/#/experiments/{experiment}/runs"
+    return f"{runs}?workflowType=machine_learning&searchFilter={chosen}&{order}"
 
 
 def with_password(kept: str) -> str:
