@@ -7,7 +7,8 @@ traceback); anything that is not an `HpoError` is a bug and keeps its traceback.
     ├── InputError      2   the user's file, flag or data; says what, where and what to do
     ├── NoModelError    3   the sweep ended without one usable trial
     ├── HeldError       4   another driver holds the sweep
-    └── JournalError   74   the journal could not be written or read: stop, loudly
+    ├── JournalError   74   the journal could not be written or read: stop, loudly
+    └── ClusterError   75   the cluster is out of reach; the sweep can be resumed
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class HeldError(HpoError):
 
 class JournalError(HpoError):
     exit_code = 74
+
+
+class ClusterError(HpoError):
+    exit_code = 75
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

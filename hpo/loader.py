@@ -143,6 +143,7 @@ def _sweep(
         validation=file.validation,
         search=rules.search(file),
         limits=file.limits,
+        executor=file.executor,
         promote=file.promote,
         root=root,
         document=document.data,
@@ -188,7 +189,13 @@ def _digests(
             trusted = None if allowed is None else (*lookup.LIBRARIES, *allowed)
             found["code"] = lookup.module_digest(module, root, document.where(("model",)), name, trusted)
 
-    for look in (data, code):
+    def cluster() -> None:
+        module, _, name = file.executor.cluster.rpartition(".")
+        if module and "://" not in module:
+            trusted = None if allowed is None else (*lookup.CLUSTER_LIBRARIES, *allowed)
+            lookup.module_digest(module, root, document.where(("executor", "cluster")), name, trusted)
+
+    for look in (data, code, cluster):
         try:
             look()
         except InputError as error:

@@ -19,7 +19,7 @@ import click
 from hpo import executors, objectives, searchers
 from hpo.command import run as main
 from hpo.command import verb
-from hpo.data import prepare
+from hpo.data import prepare, publish
 from hpo.errors import InputError, NoModelError
 from hpo.executors import Executor
 from hpo.interrupts import Interrupted, Interrupts
@@ -45,20 +45,21 @@ def run(
     *,
     folder: Path | str = ".hpo",
     tracking: str | None = "default",
-    executor: executors.Kind = "local",
+    executor: executors.Kind | None = None,
     fresh: bool = False,
     resume: str | None = None,
     show: Show = lambda progress: None,
 ) -> Result:
     """Search until the budget is spent; continue the unfinished sweep of this name if there is one.
 
-    `tracking` is an MLflow URI, "default" (`MLFLOW_TRACKING_URI`, else SQLite in the working folder) or None.
-    Raises InputError, HeldError or JournalError; a failing trial, an absent server or Ctrl-C raise nothing.
+    `tracking` is an MLflow URI, "default" (`MLFLOW_TRACKING_URI`, else SQLite in the working folder) or None;
+    `executor` another one than the sweep says, such as "inline", for a debugger.
+    Raises InputError, HeldError, JournalError, ClusterError; a failing trial, an absent server, Ctrl-C raise nothing.
     """
     folder = Path(folder).absolute()
     uri = default_uri() if tracking == "default" else tracking
     dataset = prepare(sweep, folder / "data") if sweep.data else None
-    objective = objectives.build(sweep, dataset)
+    objective = objectives.build(sweep, dataset, publish(dataset, sweep.executor.store, sweep.root))
     claimed = claim(sweep, folder, fresh=fresh, resume=resume)
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
@@ -147,7 +148,8 @@ def _loop(
         for trial in started:
             executor.submit(trial)
         show(progress)
-        if not executor.busy or due.grace_is_over:
+        waiting = not interrupts and (unfinished or due(0))  # a cluster may have no room now, and have some later
+        if due.grace_is_over or not (executor.busy or waiting):
             return
         finished = []
         for trial in executor.wait(keep, timeout=TICK):
@@ -217,6 +219,8 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--trials", metavar="N", help="Stop after this many trials.")
 @click.option("--timeout", metavar="TIME", help="Start no trial after this long: 90s, 10m, 1h30m.")
 @click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
+@click.option("--executor", metavar="NAME", help="Where trials run: local, dask or ray.")
+@click.option("--cluster", metavar="WHERE", help="local, ssh, auto, tls://host:8786, or a cluster's class.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
 @click.option("--pruner", metavar="NAME", help="median, percentile, halving, hyperband, wilcoxon, patience or none.")
@@ -240,7 +244,7 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
 def command(
     space: str, overrides: tuple[str, ...], tracking_uri: str, allow_import: tuple[str, ...], no_promote: bool,
-    fresh: bool, resume: str | None, as_object: bool, **budget: str | None,
+    fresh: bool, resume: str | None, as_object: bool, executor: str | None, cluster: str | None, **budget: str | None,
 ) -> int:  # fmt: skip
     """Search the space in FILE, track every trial in MLflow, promote the best model.
 
@@ -253,7 +257,9 @@ def command(
     from hpo.loader import load
     from hpo.summary import as_json, summarize
 
-    given = [f"search.{key}={value}" for key, value in budget.items() if value is not None]
+    flags = {f"search.{key}": value for key, value in budget.items()}
+    flags |= {"executor.engine": executor, "executor.cluster": cluster}
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides], allow_import=allow_import)
     tracking = None if tracking_uri == "none" else tracking_uri
     console = Console(quiet=as_object)

@@ -21,6 +21,7 @@ from hpo.space import Space
 from hpo.trial import Value
 
 Engine = Literal["optuna", "hyperopt", "random"]
+Where = Literal["local", "dask", "ray"]
 Seconds = Annotated[float, Gt(0), Le(366 * 86400)]
 
 
@@ -86,6 +87,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Files with the authority that both sides trust, and our own certificate and key, all PEM."""
+
+    ca: Annotated[str, MinLen(1)]
+    cert: Annotated[str, MinLen(1)]
+    key: Annotated[str, MinLen(1)]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where trials run. `cluster`: `local`, `ssh`, `auto`, an address, or the dotted path of a class that makes one.
+
+    `options` are that class's arguments, `store` is a folder or address where workers fetch prepared data once per
+    host; without one they read it where the driver wrote it.
+    """
+
+    engine: Where = "local"
+    cluster: Annotated[str, MinLen(1)] = "local"
+    tls: Tls | None = None
+    store: Annotated[str, MinLen(1)] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Promote:
     """The registered model's name (default: the sweep's) and the alias that the best version carries."""
 
@@ -117,6 +142,7 @@ class Sweep:
     validation: Validation = field(default_factory=Validation)
     search: Search = field(default_factory=Search)
     limits: Limits = field(default_factory=Limits)
+    executor: Execution = field(default_factory=Execution)
     promote: Promote | None = field(default_factory=Promote)
     root: Path = field(default_factory=Path.cwd)
     document: Mapping[str, Any] = field(default_factory=dict)

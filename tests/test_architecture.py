@@ -58,6 +58,9 @@ ENGINES = {
     "sklearn": {"objectives", "data"},
     "skops": {"objectives", "predictor"},
     "pandas": {"data", "objectives", "predictor", "registry", "result"},
+    "distributed": {"executors.dask"},
+    "dask": {"executors.dask"},
+    "fsspec": {"data"},
     "pydantic": {"sweepfile", "loader"},
     "ruamel": {"sweepfile.document"},
     "rich": {"display", "summary", "search", "status", "plan", "sync"},
@@ -148,6 +151,8 @@ HEAVY = [
     "pydantic",
     "ruamel.yaml",
     "rich",
+    "fsspec",
+    "distributed",
 ]
 
 

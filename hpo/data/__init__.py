@@ -5,6 +5,7 @@ sweep reads one small JSON file.
 """
 
 from hpo.data.dataset import Column, Dataset
+from hpo.data.fetch import Source, here, publish
 from hpo.data.store import Arrays, holdout_frame, load, prepare
 
-__all__ = ["Arrays", "Column", "Dataset", "holdout_frame", "load", "prepare"]
+__all__ = ["Arrays", "Column", "Dataset", "Source", "here", "holdout_frame", "load", "prepare", "publish"]

@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import connection as mp
 from pathlib import Path
+from typing import Any
 
 from hpo.errors import InputError
 from hpo.executors.port import KeepTrial
@@ -32,15 +33,34 @@ _THREAD_VARIABLES = (
 )  # fmt: skip
 
 
-class Local:
-    """`deadline` in seconds per trial, counted from the moment its worker takes it up."""
+@dataclass(frozen=True)
+class Asked:
+    """A trial waits to be told whether it should go on."""
 
-    def __init__(self, job: Job, workers: int, deadline: float | None = None) -> None:
+    number: int
+    attempt: int
+    report: Report
+
+
+class Local:
+    """`deadline` in seconds per trial, counted from the moment its worker takes it up.
+
+    `environments`: what each slot's processes have in their environment besides; None takes a variable away.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        workers: int,
+        deadline: float | None = None,
+        environments: Sequence[Mapping[str, str | None]] = (),
+    ) -> None:
         self._deadline = deadline
         logs = job.folder / "workers"
         logs.mkdir(parents=True, exist_ok=True)
         packed = pack(job)
-        self._slots = [_Slot(job, packed, logs / f"{n}.log") for n in range(workers)]
+        given = [*environments, *[{}] * workers]
+        self._slots = [_Slot(job, packed, logs / f"{n}.log", given[n]) for n in range(workers)]
 
     @property
     def free(self) -> int:
@@ -59,27 +79,45 @@ class Local:
         until = None if timeout is None else time.monotonic() + timeout
         finished: list[Trial] = []
         while self.busy and not finished:
-            left = self._seconds_left(until)
-            ready = mp.wait([slot.connection for slot in self._slots], left)
-            for slot in self._slots:
-                if slot.connection in ready:
-                    finished += self._receive(slot, keep)
-                slot.enforce(self._deadline)
+            for event in self.events(until):
+                if isinstance(event, Trial):
+                    finished.append(event)
+                else:
+                    self.answer(event.number, event.attempt, keep is None or keep(event.number, event.report))
             if not finished and until is not None and time.monotonic() >= until:
                 break
         return finished
+
+    def events(self, until: float | None, wake: Any = None) -> list[Trial | Asked]:
+        """One look at all pipes: what ended, and what waits for `answer`. Returns at the monotonic moment `until`, or
+        when `wake`, something with a file descriptor, can be read."""
+        seen: list[Trial | Asked] = []
+        watched: list[Any] = [slot.connection for slot in self._slots]
+        ready = mp.wait(watched if wake is None else [*watched, wake], self._seconds_left(until))
+        for slot in self._slots:
+            if slot.connection in ready:
+                seen += self._receive(slot)
+            slot.enforce(self._deadline)
+        return seen
+
+    def answer(self, number: int, attempt: int, keep: bool) -> None:
+        """To what `events` said was asked; a trial that has ended meanwhile needs no answer."""
+        for slot in self._slots:
+            if slot.asking and slot.trial is not None and (slot.trial.number, slot.trial.attempt) == (number, attempt):
+                slot.answer(keep)
 
     def close(self) -> None:
         for slot in self._slots:
             slot.kill()
             slot.log.unlink(missing_ok=True)  # what it said about trials that ended is with them, redacted
 
-    def _receive(self, slot: _Slot, keep: KeepTrial | None) -> Iterator[Trial]:
+    def _receive(self, slot: _Slot) -> Iterator[Trial | Asked]:
         match slot.receive():
             case Broken(problems):
                 raise InputError(*problems)
             case Report() as report if slot.trial is not None:
-                slot.answer(keep is None or keep(slot.trial.number, report))
+                slot.asking = True
+                yield Asked(slot.trial.number, slot.trial.attempt, report)
             case Lost(failure):
                 if slot.trial is not None and slot.ready:
                     yield slot.lost(slot.trial, failure)
@@ -102,9 +140,10 @@ class Local:
 class _Slot:
     """One worker process and the trial it holds. `since` is when that trial was taken up, once it was."""
 
-    def __init__(self, job: Job, packed: bytes, log: Path) -> None:
+    def __init__(self, job: Job, packed: bytes, log: Path, environment: Mapping[str, str | None]) -> None:
         self._job = job
         self._packed = packed
+        self._environment = environment
         self.log = log
         self._stillborn = 0
         self.trial: Trial | None = None
@@ -112,8 +151,9 @@ class _Slot:
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
-        variables = dict.fromkeys(_THREAD_VARIABLES, str(self._job.threads))
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        variables: dict[str, str | None] = {**os.environ, **self._environment, "PYTHONPATH": path}
+        variables |= dict.fromkeys(_THREAD_VARIABLES, str(self._job.threads))
         self.log.write_bytes(b"")
         # A group of its own: Ctrl-C in the terminal is for the driver, which decides what becomes of the trials.
         self._process = subprocess.Popen(
@@ -123,7 +163,7 @@ class _Slot:
                 "-c",
                 f"from hpo.executors.worker import main; main({theirs.fileno()}, {os.getpid()})",
             ],
-            env={**os.environ, **variables, "PYTHONPATH": path},
+            env={name: value for name, value in variables.items() if value is not None},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             process_group=0,
@@ -131,6 +171,7 @@ class _Slot:
         theirs.close()
         self.connection = mp.Connection(ours.detach())
         self.ready = False
+        self.asking = False
         self._since: float | None = None
         self._terminated: float | None = None
         self._overrun: Failure | None = None
@@ -154,6 +195,7 @@ class _Slot:
         return replace(trial, started=started).failed(failure, started + time.monotonic() - taken_up)
 
     def answer(self, keep: bool) -> None:
+        self.asking = False
         with contextlib.suppress(OSError):
             self.connection.send(keep)
 

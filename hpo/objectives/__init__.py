@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo.attempt import Evaluate, Objective
-from hpo.data.dataset import Dataset
+from hpo.data import Dataset, Source, here
 from hpo.sweep import Sweep
 
 XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast path of their own
@@ -17,24 +17,29 @@ XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast
 
 @dataclass(frozen=True)
 class ModelObjective:
-    """A model on a data set: small, picklable, without a row of data and without the engine."""
+    """A model on a data set: small, picklable, without a row of data and without the engine.
+
+    `source`: where a host gets the prepared data that does not share our disk.
+    """
 
     sweep: Sweep
     dataset: Dataset
+    source: Source | None = None
 
     def open(self) -> Evaluate:
         """Checked here, where the engine is imported anyway: a misspelled parameter would fail every trial."""
-        check(self.sweep, self.dataset)
+        dataset = here(self.dataset, self.source)
+        check(self.sweep, dataset)
         if self.sweep.model in XGBOOST:
             from hpo.objectives.xgboost import open_xgboost
 
-            return open_xgboost(self.sweep, self.dataset)
+            return open_xgboost(self.sweep, dataset)
         from hpo.objectives.estimator import open_estimator
 
-        return open_estimator(self.sweep, self.dataset)
+        return open_estimator(self.sweep, dataset)
 
 
-def build(sweep: Sweep, dataset: Dataset | None) -> Objective:
+def build(sweep: Sweep, dataset: Dataset | None, source: Source | None = None) -> Objective:
     """What an executor sends to its workers; no engine is imported until one of them opens it."""
     if sweep.objective is not None:
         from hpo.objectives.function import FunctionObjective
@@ -42,7 +47,7 @@ def build(sweep: Sweep, dataset: Dataset | None) -> Objective:
         return FunctionObjective.of(sweep)
     if sweep.model is None or dataset is None:
         raise ValueError("a sweep has an objective, or a model with data")
-    return ModelObjective(sweep, dataset)
+    return ModelObjective(sweep, dataset, source)
 
 
 def check(sweep: Sweep, dataset: Dataset | None) -> None:

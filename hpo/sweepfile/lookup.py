@@ -21,6 +21,8 @@ from typing import Any
 from hpo.errors import InputError, Problem, did_you_mean
 
 LIBRARIES = ("catboost", "lightgbm", "sklearn", "xgboost")  # a model may come from here without a word
+# and a cluster from here
+CLUSTER_LIBRARIES = ("dask_cloudprovider", "dask_cuda", "dask_jobqueue", "dask_kubernetes", "dask_yarn", "distributed")
 
 
 def data_file(written: str, root: Path, where: str) -> Path:

@@ -25,6 +25,8 @@ SAMPLERS = {
     "random": (),
 }
 PRUNERS = ("median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
+CLUSTERS = {"local": ("local",), "dask": ("local", "ssh"), "ray": ("local", "auto")}
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MULTI_OBJECTIVE = ("auto", "tpe", "nsgaii", "random")
 
 
@@ -43,6 +45,8 @@ def check(file: File, broken: Collection[str]) -> Iterator[Breach]:
         yield from _metrics(file, broken)
     if "search" not in broken:
         yield from _search(file, broken)
+    if "executor" not in broken:
+        yield from _executor(file)
     if file.promote and (file.promote.alias.lower() == "latest" or _is_version(file.promote.alias)):
         yield Breach(("promote", "alias"), f"{file.promote.alias} is reserved by MLflow")
 
@@ -222,6 +226,29 @@ def _metrics(file: File, broken: Collection[str]) -> Iterator[Breach]:
             yield Breach(loc, f"the metric {form.name} is for {fits}, not for {' or '.join(sorted(tasks))}")
         else:
             tasks &= {*metric(form).tasks}
+
+
+# Where it runs.
+
+
+def _executor(file: File) -> Iterator[Breach]:
+    engine, cluster = file.executor.engine, file.executor.cluster
+    scheme, separator, rest = cluster.partition("://")
+    if separator:
+        schemes = {"local": (), "dask": ("tls", "tcp"), "ray": ("ray",)}[engine]
+        if scheme not in schemes:
+            hint = f"one of: {', '.join(f'{s}://host:port' for s in schemes)}" if schemes else "engine: dask"
+            yield Breach(("executor", "cluster"), f"{engine} knows no address like {shorten(cluster)}", hint)
+        elif scheme == "tcp" and rest.rpartition(":")[0] not in LOOPBACK:
+            hint = "tls://…, with certificates: executor.tls"
+            yield Breach(("executor", "cluster"), f"{cluster} is not encrypted: who reaches it can run code", hint)
+    elif cluster not in CLUSTERS.get(engine, ()) and not (engine == "dask" and "." in cluster):
+        hint = "the clusters of dask: local, ssh, an address, or a class by its dotted path"
+        if engine != "dask":
+            hint = did_you_mean(cluster, CLUSTERS[engine])
+        yield Breach(("executor", "cluster"), f"{engine} has no cluster {cluster!r}", hint)
+    if file.executor.tls is not None and engine != "dask":
+        yield Breach(("executor", "tls"), "only dask takes certificates from here", "RAY_USE_TLS and its files for ray")
 
 
 # How it is searched.

@@ -28,7 +28,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
-from hpo.sweep import Data, Limits, Named, Promote, Search, Validation
+from hpo.sweep import Data, Execution, Limits, Named, Promote, Search, Tls, Validation
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
 METRIC = r"^[A-Za-z0-9_][A-Za-z0-9_. \-]{0,199}$"
@@ -50,6 +50,7 @@ Column = Annotated[str, MinLen(1)]
 # MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
 Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+$", max_length=250)]
+CLUSTER = r"^(local|ssh|auto|[a-z]+://[^/\s@?#]+/?|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
 Dotted = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)"
 
 
@@ -189,7 +190,14 @@ class File(Form):
             trials="How many trials in all",
             timeout=("Longest time for the whole search: seconds or 30m, 1h30m", Seconds),
             seed="Same seed, same splits and same proposals",
-            workers="Trials at a time; one per free core when left out",
+            workers=(
+                "Trials at a time; when left out, or auto: one per free core, or as many as the cluster has room for",
+                Annotated[
+                    Annotated[int, Ge(1), Le(1024)] | None,
+                    BeforeValidator(whole),
+                    Text("^auto$", lambda text: None, "auto, or how many"),
+                ],
+            ),
             threads="Threads of each trial",
         ),
     ] = Field(default_factory=Search, description="Who searches and for how long")
@@ -203,6 +211,31 @@ class File(Form):
             failure_share="Stop when a larger share of the trials has failed, once 20 have ended; 1: never",
         ),
     ] = Field(default_factory=Limits, description="What one trial may cost")
+    executor: Annotated[
+        Execution,
+        Written(
+            engine="Where trials run: this machine, or a cluster of Dask or Ray",
+            cluster=(
+                "local, ssh, auto (a Ray cluster on this machine), an address such as tls://host:8786, or the dotted "
+                "path of a class that makes a cluster, such as dask_jobqueue.SLURMCluster",
+                Annotated[str, StringConstraints(pattern=CLUSTER, max_length=500)],
+            ),
+            tls=(
+                "Certificates for a cluster of Dask; when left out, those of Dask's own configuration",
+                Annotated[
+                    Tls,
+                    Written(
+                        ca="PEM file with the authority that signed the scheduler's and the workers' certificates",
+                        cert="PEM file with our certificate",
+                        key="PEM file with its private key",
+                    ),
+                ]
+                | None,
+            ),
+            store="Folder or address (s3://…) from which each host fetches prepared data once",
+            options=("Arguments of the cluster's class", dict[Identifier, Any]),
+        ),
+    ] = Field(default_factory=Execution, description="Where trials run")
     promote: Annotated[
         Annotated[
             Promote,

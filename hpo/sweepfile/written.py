@@ -101,6 +101,8 @@ class Written:
             if isinstance(written, Text):
                 written = Annotated[hints[field.name], written]
             default = ... if field.default is dataclasses.MISSING else field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()  # pydantic copies it
             fields[field.name] = (written, Field(default, description=text))
         form = create_model(source.__name__, __base__=Form, **fields)
         return core_schema.no_info_after_validator_function(

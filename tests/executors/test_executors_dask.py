@@ -1,0 +1,218 @@
+"""Dask over mutual TLS: the conformance suite on two real workers, and what a cluster can do to a sweep."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpo
+from hpo.attempt import Attempt, Evaluate, Objective, Outcome
+from hpo.errors import ClusterError, InputError
+from hpo.executors.cluster import Cluster, Need
+from hpo.executors.dask import Dask
+from hpo.executors.port import Executor
+from hpo.executors.worker import Job
+from hpo.journal import Journal
+from hpo.metric import Metric
+from hpo.progress import Progress
+from hpo.sweep import Execution
+from hpo.testing import ExecutorSuite, Program
+from hpo.trial import Trial
+from tests.executors.tls import DaskCluster
+from tests.sweeps import function_sweep, same
+
+METRICS = (Metric("x", "maximize"),)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    cluster = DaskCluster(tmp_path_factory.mktemp("dask"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[DaskCluster]:
+    """For a test that breaks it."""
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    cluster = DaskCluster(folder)
+    yield cluster
+    cluster.stop()
+
+
+def connect(cluster: DaskCluster, job: Job, slots: int = 2, **limits: Any) -> Cluster:
+    engine = Dask(Execution("dask", cluster.address, cluster.tls), Path.cwd(), None, 1)
+    executor = Cluster(engine, job, Need(), **limits)
+    until = time.monotonic() + 60
+    while executor.free < slots and time.monotonic() < until:  # its workers are still starting
+        executor.wait(timeout=1.0)
+    assert executor.free == slots
+    return executor
+
+
+class TestDask(ExecutorSuite):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, shared: DaskCluster) -> None:
+        self.cluster = shared
+
+    def make(self, objective: Objective, folder: Path, **limits: Any) -> Executor:
+        job = Job(objective, METRICS, 0, 1, folder, two_way=limits.get("two_way", False), memory=limits.get("memory"))
+        return connect(self.cluster, job, deadline=limits.get("deadline"))
+
+    def test_close_ends_running_trials(self, tmp_path: Path) -> None:
+        executor = self.make(Program(), tmp_path)
+        executor.submit(Trial(0, {"do": "hang"}, started=time.time()))
+        assert list(executor.wait(timeout=0.1)) == []
+        assert self.cluster.trials()
+        executor.close()
+        assert not self.cluster.trials()
+
+
+class Closure:
+    """An objective that no worker could import."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+
+    def open(self) -> Evaluate:
+        return self._evaluate
+
+
+def one(executor: Executor, **params: Any) -> Trial:
+    executor.submit(Trial(0, params, started=time.time()))
+    done: list[Trial] = []
+    while not done:
+        done += executor.wait(timeout=1.0)
+    return done[0]
+
+
+# Who may come in, and what is handed to whom.
+
+
+def test_a_client_without_certificates_is_refused(shared: DaskCluster) -> None:
+    from distributed import Client
+
+    with pytest.raises((OSError, TimeoutError)):
+        Client(shared.address.replace("tls://", "tcp://"), timeout=2)
+    with pytest.raises(InputError, match="needs certificates"):
+        Cluster(Dask(Execution("dask", shared.address), Path.cwd(), None, 1), job(Path.cwd()), Need())
+
+
+def test_a_client_that_another_authority_vouches_for_is_refused(shared: DaskCluster, tmp_path: Path) -> None:
+    from tests.executors.tls import Authority
+
+    stranger = replace(Authority(tmp_path).issue("stranger"), ca=shared.tls.ca)
+    engine = Dask(Execution("dask", shared.address, stranger), Path.cwd(), None, 1)
+    with pytest.raises((InputError, ClusterError), match=r"no Dask scheduler answers|cannot be reached"):
+        Cluster(engine, job(tmp_path), Need())
+
+
+def job(folder: Path, evaluate: Evaluate = lambda attempt: 1.0) -> Job:
+    return Job(Closure(evaluate), METRICS, 0, 1, folder)
+
+
+def test_files_of_a_trial_come_back_and_tracking_does_not_go_there(shared: DaskCluster, tmp_path: Path) -> None:
+    def evaluate(attempt: Attempt) -> Outcome:
+        attempt.log_text(json.dumps([name for name in os.environ if name.startswith("MLFLOW_")]), "there/names.json")
+        return 2.0
+
+    with closing(connect(shared, job(tmp_path, evaluate))) as executor:
+        done = one(executor)
+    assert done.values == (2.0,)
+    assert done.artifacts == ("there/names.json",)
+    assert json.loads((tmp_path / "trials" / "0000" / "there" / "names.json").read_text()) == []
+
+
+def test_an_objective_that_cannot_be_opened_there_is_the_users_problem(shared: DaskCluster, tmp_path: Path) -> None:
+    class Missing:
+        def open(self) -> Evaluate:
+            raise ModuleNotFoundError("No module named 'catboots'")
+
+    with (
+        closing(connect(shared, Job(Missing(), METRICS, 0, 1, tmp_path))) as executor,
+        pytest.raises(InputError, match="catboots"),
+    ):
+        one(executor)
+
+
+# What a cluster can do to a sweep.
+
+
+def naps(params: dict[str, Any], trial: Attempt) -> float:
+    time.sleep(0.3)
+    return float(params["x"]) ** 2
+
+
+def sweep_on(cluster: DaskCluster, **search: Any) -> hpo.Sweep:
+    tls = {"ca": cluster.tls.ca, "cert": cluster.tls.cert, "key": cluster.tls.key}
+    return function_sweep(
+        naps,
+        executor={"engine": "dask", "cluster": cluster.address, "tls": tls},
+        search={"workers": "auto", "trials": 14, **search},
+    )
+
+
+def when(ended: int, act: Callable[[], None]) -> Callable[[Progress], None]:
+    """Once, as soon as so many trials have ended."""
+    done = False
+
+    def show(progress: Progress) -> None:
+        nonlocal done
+        if not done and len(progress.last) >= ended:
+            done = True
+            threading.Thread(target=act).start()
+
+    return show
+
+
+def test_trials_of_a_worker_that_dies_run_elsewhere(own: DaskCluster, tmp_path: Path) -> None:
+    show = when(4, lambda: own.kill(own.workers[0]))
+    result = hpo.run(sweep_on(own), folder=tmp_path / "hpo", tracking=None, show=show)
+    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
+    assert {trial.attempt for trial in result.all_trials} == {1, 2}
+    assert own.workers[0].poll() is not None
+
+
+def test_a_worker_that_joins_gets_trials_and_none_at_all_is_waited_for(own: DaskCluster, tmp_path: Path) -> None:
+    def all_go_and_one_comes() -> None:
+        for worker in own.workers:
+            own.kill(worker)
+        own.add_worker()
+
+    show = when(3, all_go_and_one_comes)
+    result = hpo.run(sweep_on(own), folder=tmp_path / "hpo", tracking=None, show=show)
+    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
+
+
+def test_a_scheduler_that_dies_leaves_the_sweep_resumable(own: DaskCluster, tmp_path: Path) -> None:
+    sweep = sweep_on(own)
+    with pytest.raises(ClusterError, match="cannot be reached any more"):
+        hpo.run(sweep, folder=tmp_path / "hpo", tracking=None, show=when(4, lambda: own.kill(own.scheduler)))
+    [path] = (tmp_path / "hpo").glob("*.journal")
+    with closing(Journal(path)) as journal:
+        assert journal.fact("state") == "interrupted"
+        before = journal.trials()
+    assert 4 <= sum(trial.state == "complete" for trial in before) < 14
+    assert {trial.state for trial in before} <= {"complete", "running"}, "nobody failed of it"
+    result = hpo.run(replace(sweep, executor=Execution()), folder=tmp_path / "hpo", tracking=None)
+    assert result.resumed
+    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
+    ended = tuple(trial for trial in before if trial.state == "complete")
+    assert same(tuple(result.all_trials[trial.number] for trial in ended), ended)
+
+
+def test_a_cluster_on_this_machine_is_started_and_ended(tmp_path: Path) -> None:
+    sweep = function_sweep(executor={"engine": "dask"}, search={"trials": 6, "workers": 2, "pruner": "median"})
+    result = hpo.run(sweep, folder=tmp_path, tracking=None)
+    assert len(result.all_trials) == 6
+    assert {trial.state for trial in result.all_trials} <= {"complete", "pruned"}
