@@ -44,7 +44,18 @@ PARTS = {
     "predictor",
     "sweepfile",
 }
-STORY = {"loader", "interrupts", "publisher", "resume", "display", "summary", "search", "promotion", "delivery"}
+STORY = {
+    "loader",
+    "interrupts",
+    "publisher",
+    "resume",
+    "display",
+    "summary",
+    "search",
+    "driver",
+    "promotion",
+    "delivery",
+}
 VERBS = {"plan", "status", "sync", "schema"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]

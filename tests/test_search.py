@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import hpo
-from hpo import search, searchers
+from hpo import driver, search, searchers
 from hpo.errors import InputError
 from hpo.executors.port import KeepTrial
 from hpo.journal import Journal
@@ -219,7 +219,7 @@ class Cut(Exception):
     """The driver goes away."""
 
 
-def cut_at(trials: int) -> search.Show:
+def cut_at(trials: int) -> driver.Show:
     def show(progress: Progress) -> None:
         if len(progress.last) >= trials:
             raise Cut
