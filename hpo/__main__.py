@@ -12,6 +12,8 @@ VERBS = {
     "plan": ("hpo.plan:command", "Check everything and estimate what the sweep will cost."),
     "status": ("hpo.status:command", "Show how sweeps stand."),
     "sync": ("hpo.sync:command", "Publish to MLflow what is not there yet."),
+    "ui": ("hpo.ui:command", "Look at the runs in MLflow's UI."),
+    "server": ("hpo.server.__main__:command", "Start an MLflow server safely, check one, give accounts."),
     "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
 }
 main = lazy_group(

@@ -56,13 +56,13 @@ STORY = {
     "promotion",
     "delivery",
 }
-VERBS = {"plan", "status", "sync", "schema"}
+VERBS = {"plan", "status", "sync", "schema", "server", "ui"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
 BETWEEN_PARTS = {("objectives", "data"), ("objectives", "predictor"), ("data", "predictor"), ("searchers", "samplers")}
 
 ENGINES = {
-    "mlflow": {"tracking", "registry"},
+    "mlflow": {"tracking", "registry", "server.guard"},
     "optuna": {"searchers.optuna", "samplers"},
     "hyperopt": {"searchers.hyperopt"},
     "xgboost": {"objectives", "predictor"},
@@ -167,7 +167,7 @@ HEAVY = [
 ]
 
 
-@pytest.mark.parametrize("verb", ["search", "plan", "status", "sync", "schema", "__main__"])
+@pytest.mark.parametrize("verb", ["search", "plan", "status", "sync", "schema", "server", "ui", "__main__"])
 def test_help_imports_no_engine(verb: str) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['x', '--help']\n"

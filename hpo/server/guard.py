@@ -1,0 +1,48 @@
+"""Runs inside the MLflow server: only a promoter moves an alias, or takes away what an alias stands for.
+
+Named in the server's configuration by `launch.py`; MLflow calls it for every request, in place of its own function.
+MLflow knows no such right: who may register a version (EDIT on the model) may also move `champion` to it, and who
+creates a model owns it with all its aliases. So after the password this asks one question more. What it guards is
+told by method and path, as MLflow's own rules are.
+"""
+
+from __future__ import annotations
+
+import json
+
+from flask import Response, request
+from mlflow.server import auth
+from werkzeug.datastructures import Authorization
+
+from hpo.server import GUARD_HEADER, PROMOTER
+
+_GUARDED = {
+    "/mlflow/registered-models/alias": {"POST", "DELETE"},
+    "/mlflow/registered-models/rename": {"POST"},
+    "/mlflow/registered-models/delete": {"DELETE"},
+    "/mlflow/model-versions/delete": {"DELETE"},
+    "/mlflow/model-versions/transition-stage": {"POST"},
+}
+
+
+def authenticate() -> Authorization | Response:
+    """Who asks; or the answer that they get instead."""
+    who: Authorization | Response = auth.authenticate_request_basic_auth()
+    if isinstance(who, Response) or not guarded(request.method, request.path) or is_promoter(str(who.username)):
+        return who
+    message = (
+        f"{who.username!r} may register versions but not move or remove what is in production: "
+        f"that takes an account with the role {PROMOTER!r}"
+    )
+    body = json.dumps({"error_code": "PERMISSION_DENIED", "message": message})
+    return Response(body, status=403, mimetype="application/json", headers={GUARD_HEADER: PROMOTER})
+
+
+def guarded(method: str, path: str) -> bool:
+    """Whether this request may change what an alias or a stage resolves to."""
+    return any(path.rstrip("/").endswith(end) and method in methods for end, methods in _GUARDED.items())
+
+
+def is_promoter(username: str) -> bool:
+    user = auth.store.get_user(username)
+    return bool(user.is_admin or any(role.name == PROMOTER for role in auth.store.list_user_roles(user.id)))
