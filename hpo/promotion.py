@@ -10,6 +10,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from hpo.data import Dataset, holdout_frame
 from hpo.digest import difference, digests
 from hpo.journal import Journal
 from hpo.loader import from_document
-from hpo.objectives.refit import holdout_scores, refit
+from hpo.objectives.judging import UnlikeError, gather, holdout_scores
+from hpo.objectives.refit import refit
 from hpo.predictor import Predictor
-from hpo.registry import Candidate, Promotion
+from hpo.registry import Candidate, Champion, Promotion
 from hpo.registry import promote as register
 from hpo.sweep import Sweep
 from hpo.tracking.projection import Projection
 from hpo.tracking.server import Refused, TrackingError, answered, unhurried
+from hpo.verdict import Evidence
 
 
 def stage(journal: Journal, folder: Path) -> dict[str, Any]:
@@ -57,8 +60,7 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
         candidate = _candidate(sweep, dataset, facts, model, folder)
         with answered(), unhurried():
             outcome = register(
-                projection.client, projection.experiment, projection.parent, candidate,
-                partial(holdout_scores, sweep, dataset),
+                projection.client, projection.experiment, projection.parent, candidate, partial(judge, sweep, dataset)
             )  # fmt: skip
     except Exception as error:
         if isinstance(error, TrackingError) and not isinstance(error, Refused):
@@ -67,6 +69,22 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
         outcome = Promotion.failed(facts["name"], f"{type(error).__name__}: {error}")
     projection.show_model(outcome.scores, outcome.summary, outcome.uri)
     journal.record(promotion=outcome.to_json())
+
+
+def judge(sweep: Sweep, dataset: Dataset, candidate: Candidate, champion: Champion | None) -> Evidence:
+    """Champion and challenger on the same held-out rows; a champion that fails on them cannot be scored."""
+    challenger = Predictor(candidate.folder)
+    if champion is None:
+        return gather(sweep, dataset, challenger, candidate.folder)
+    trouble = champion.trouble
+    if champion.model is not None:
+        try:
+            found = gather(sweep, dataset, challenger, candidate.folder, champion.model)
+            return replace(found, champion_version=champion.version)
+        except Exception as error:  # whatever the code of an older model does on today's rows
+            trouble = str(error) if isinstance(error, UnlikeError) else f"{type(error).__name__}: {error}"
+    alone = gather(sweep, dataset, challenger, candidate.folder)  # what is wrong with the challenger is raised here
+    return replace(alone, champion_version=champion.version, unscorable=trouble)
 
 
 def _restore(facts: Mapping[str, Any]) -> tuple[Sweep, Dataset]:
@@ -83,10 +101,12 @@ def _candidate(
     tags = {"hpo.identity": facts["identity"], "hpo.data": dataset.file_digest}
     if git:
         tags |= {"hpo.git.commit": git["commit"], "hpo.git.dirty": str(git["dirty"]).lower()}
+    example = holdout_frame(dataset)[0] if dataset.holdout_rows else None
     return Candidate(
         sweep=facts["id"], trial=model["trial"], folder=folder, model=sweep.registered_model,
         alias=sweep.promote.alias, metric=sweep.metric, scores=model["scores"],
         rows=f"{dataset.digest} {sweep.metric.name}", columns=tuple(column.name for column in dataset.columns),
-        example=holdout_frame(dataset)[0].head(5) if dataset.holdout_rows else None,
-        min_gain=sweep.promote.min_gain, tags=tags,
+        example=None if example is None else example.head(5),
+        available=None if example is None else tuple(example.columns),
+        manual=sweep.promote.approve == "manual", tags=tags,
     )  # fmt: skip

@@ -111,12 +111,35 @@ class Execution:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The rows with one value of a column `by`; those with fewer than `rows` are not looked at."""
+
+    by: Annotated[str, MinLen(1)]
+    tolerance: Annotated[float, Ge(0)] = 0.0
+    rows: Annotated[int, Ge(10)] = 100
+
+
+@dataclass(frozen=True)
 class Promote:
-    """The registered model's name (default: the sweep's) and the alias that the best version carries."""
+    """The registered model's name (default: the sweep's), the alias that the best version carries, and what it takes.
+
+    `confidence` is that of each bound by itself. `metrics`: by how much each of them may be worse; `latency` in seconds
+    a row, `size` in bytes; `missing` and `unseen` are shares of the hold-out, of the worst column.
+    """
 
     model: str | None = None
     alias: Annotated[str, MinLen(1)] = "champion"
     min_gain: Annotated[float, Ge(0)] = 0.0
+    confidence: Annotated[float, Ge(0.5), Lt(1)] = 0.95
+    floor: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
+    latency: Annotated[float, Gt(0)] | None = None
+    size: Annotated[int, Ge(1)] | None = None
+    missing: Annotated[float, Ge(0), Le(1)] | None = None
+    unseen: Annotated[float, Ge(0), Le(1)] | None = None
+    approve: Literal["auto", "manual"] = "auto"
+    when_unscorable: Literal["keep", "floor"] = "keep"
 
 
 @dataclass(frozen=True)

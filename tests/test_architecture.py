@@ -31,6 +31,7 @@ WORDS = {
     "lease",
     "progress",
     "result",
+    "verdict",
 }
 PARTS = {
     "data",
@@ -40,6 +41,7 @@ PARTS = {
     "executors",
     "tracking",
     "registry",
+    "intervals",
     "provenance",
     "predictor",
     "sweepfile",
@@ -59,7 +61,13 @@ STORY = {
 VERBS = {"plan", "status", "sync", "schema", "server", "ui"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
-BETWEEN_PARTS = {("objectives", "data"), ("objectives", "predictor"), ("data", "predictor"), ("searchers", "samplers")}
+BETWEEN_PARTS = {
+    ("objectives", "data"),
+    ("objectives", "predictor"),
+    ("data", "predictor"),
+    ("searchers", "samplers"),
+    ("objectives", "intervals"),
+}
 
 ENGINES = {
     "mlflow": {"tracking", "registry", "server.guard"},

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hpo.attempt import Evaluate, Objective
 from hpo.data import Dataset, Source, here
+from hpo.errors import InputError, Problem, did_you_mean
 from hpo.sweep import Sweep
 
 XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast path of their own
@@ -47,7 +48,21 @@ def build(sweep: Sweep, dataset: Dataset | None, source: Source | None = None) -
         return FunctionObjective.of(sweep)
     if sweep.model is None or dataset is None:
         raise ValueError("a sweep has an objective, or a model with data")
+    check_slices(sweep, dataset)
     return ModelObjective(sweep, dataset, source)
+
+
+def check_slices(sweep: Sweep, dataset: Dataset) -> None:
+    """The columns that the promotion looks at one by one are there: at the end of a search it is late to say so."""
+    assert sweep.data is not None
+    columns = [column.name for column in dataset.columns]
+    others = [*sweep.data.drop, sweep.validation.groups, sweep.validation.time]
+    problems = [
+        Problem(f"there is no column {wanted.by!r}", "promote.slices", did_you_mean(wanted.by, columns))
+        for wanted in (sweep.promote.slices if sweep.promote else ()) if wanted.by not in (*columns, *others)
+    ]  # fmt: skip
+    if problems:
+        raise InputError(*problems)
 
 
 def check(sweep: Sweep, dataset: Dataset | None) -> None:

@@ -1,7 +1,7 @@
-"""The final model: the best trial's parameters, trained on every row that is not held out, then judged on those.
+"""The final model: the chosen trial's parameters, trained on every row that is not held out.
 
-Called once at the end of a sweep. What is written is free of pickle and whole in itself (`hpo.predictor` is in
-the folder), and the hold-out is scored through the same file that will serve it.
+Called once at the end of a sweep, and by `hpo.reproduce`. What is written is free of pickle and whole in itself
+(`hpo.predictor` is in the folder), and the hold-out is scored through the same file that will serve it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,13 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from hpo import predictor as served
-from hpo.data import Dataset, holdout_frame, load
+from hpo.data import Dataset, load
 from hpo.objectives import XGBOOST
-from hpo.objectives.scoring import PredictedClasses, PredictedNumbers, needs_probabilities, score
 from hpo.sweep import Sweep
 from hpo.trial import Trial
-
-
-class Predicts(Protocol):
-    """A `Predictor`, or a model that mlflow.pyfunc loaded."""
-
-    def predict(self, frame: Any, params: Any = None) -> Any: ...
 
 
 def refit(sweep: Sweep, dataset: Dataset, trial: Trial, folder: Path, threads: int) -> None:
@@ -55,21 +46,6 @@ def refit(sweep: Sweep, dataset: Dataset, trial: Trial, folder: Path, threads: i
     }  # fmt: skip
     (folder / "columns.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
     shutil.copyfile(Path(served.__file__), folder / "predictor.py")
-
-
-def holdout_scores(sweep: Sweep, dataset: Dataset, predictor: Predicts) -> dict[str, float]:
-    """Every metric of the sweep on the held-out rows, for anything that predicts from raw rows."""
-    frame, target = holdout_frame(dataset)
-    metrics = (*sweep.metrics, *sweep.extra_metrics)
-    found = np.asarray(predictor.predict(frame))
-    if not dataset.classifies:
-        return score(metrics, PredictedNumbers(found), target)
-    codes = {label: code for code, label in enumerate(dataset.classes)}
-    labels = np.array([codes.get(label, -1) for label in found.tolist()])
-    probabilities = None
-    if any(needs_probabilities(metric) for metric in metrics):
-        probabilities = np.asarray(predictor.predict(frame, params={"output": "probability"}))
-    return score(metrics, PredictedClasses(labels, probabilities, len(codes)), target)
 
 
 def _refit_xgboost(

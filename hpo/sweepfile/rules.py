@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hpo.errors import did_you_mean
 from hpo.metric import Metric, Task, infer_direction, known_metrics
 from hpo.space import Choice, Float, Int, Parameter, Space
-from hpo.sweep import Named, Search
+from hpo.sweep import Named, Promote, Search
 from hpo.sweepfile.document import Loc
 from hpo.sweepfile.explain import shorten
 from hpo.sweepfile.shape import ChoiceForm, File, FloatForm, IntForm, MetricForm
@@ -47,8 +47,23 @@ def check(file: File, broken: Collection[str]) -> Iterator[Breach]:
         yield from _search(file, broken)
     if "executor" not in broken:
         yield from _executor(file)
-    if file.promote and (file.promote.alias.lower() == "latest" or _is_version(file.promote.alias)):
-        yield Breach(("promote", "alias"), f"{file.promote.alias} is reserved by MLflow")
+    if file.promote:
+        yield from _promote(file, file.promote, broken)
+
+
+def _promote(file: File, promote: Promote, broken: Collection[str]) -> Iterator[Breach]:
+    if promote.alias.lower() == "latest" or _is_version(promote.alias):
+        yield Breach(("promote", "alias"), f"{promote.alias} is reserved by MLflow")
+    if promote.alias in ("challenger", f"previous-{promote.alias}"):
+        yield Breach(("promote", "alias"), f"{promote.alias} is the alias of those that were not promoted")
+    known = [form.name for form in (*file.metric, *file.metrics)]
+    if not {"metric", "metrics"} & {*broken}:
+        for name in promote.metrics:
+            if name not in known:
+                hint = f"{did_you_mean(name, known)} name it in metrics too".strip()
+                yield Breach(("promote", "metrics", name), f"{name} is not a metric of this sweep", hint)
+    if promote.when_unscorable == "floor" and promote.floor is None:
+        yield Breach(("promote", "when_unscorable"), "there is no floor", "promote.floor: the least score that will do")
 
 
 def _is_version(alias: str) -> bool:

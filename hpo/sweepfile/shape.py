@@ -28,7 +28,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
-from hpo.sweep import Data, Execution, Limits, Named, Promote, Search, Tls, Validation
+from hpo.sweep import Data, Execution, Limits, Named, Promote, Search, Slice, Tls, Validation
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
 METRIC = r"^[A-Za-z0-9_][A-Za-z0-9_. \-]{0,199}$"
@@ -108,6 +108,17 @@ class ChoiceForm(Form):
 
     values: Annotated[list[Scalar], MinLen(1), MaxLen(1000)] = Field(alias="choice", description="The values")
     when: When = Field({}, description="Only used when another parameter has one of these values")
+
+
+SliceText = Annotated[
+    Slice,
+    Written(
+        by="Column whose values make the slices; numbers are cut into quarters",
+        tolerance="By how much it may be worse there",
+        rows="Fewest rows of a slice that is looked at",
+    ),
+    Text(".", lambda text: {"by": text}, "a column, or {by: column, tolerance: …}"),
+]
 
 
 def _kind(value: Any) -> str | None:
@@ -243,6 +254,22 @@ class File(Form):
                 model=("Name of the registered model; this file's name when left out", Title | None),
                 alias=("Alias that the best version carries", Alias),
                 min_gain="How much better than the champion a model must be on the hold-out",
+                confidence="How sure that gain must be, and each bound of a gate",
+                floor="Least hold-out score, or greatest for a loss",
+                metrics=(
+                    "Metrics that must not get worse, each with what is tolerated",
+                    dict[str, Annotated[float, Gt(0)]],
+                ),
+                slices=(
+                    "Columns; where rows share a value of one, the model must not be shown to be worse",
+                    Annotated[list[SliceText], MaxLen(20), OneOrMore()],
+                ),
+                latency="Longest time to predict one row, in seconds",
+                size=("Largest model: bytes or 20M", Bytes),
+                missing="Largest share of missing values in a column of the hold-out",
+                unseen="Largest share of values in a column of the hold-out that training has not seen",
+                approve="manual: never move the alias, leave a challenger for `hpo promote`",
+                when_unscorable="What if the champion cannot be scored: keep it, or floor: be content with the floor",
             ),
         ]
         | None,

@@ -223,16 +223,14 @@ def test_r23_a_lost_trial_ends_after_it_started(tmp_path: Path, monkeypatch: pyt
 def test_r25_what_is_no_candidate_is_not_promoted(tmp_path: Path, uri: str) -> None:
     """Row R25: failed, pruned and partial trials never are the best; a model that cannot be judged is never champion.
 
-    Other data, and champions that cannot be scored: tests/test_registry.py; changed files: tests/chaos/test_models.py.
+    Other data, and champions that cannot be scored: tests/registry/; changed files: tests/chaos/test_models.py.
     """
-    from hpo.metric import Metric
     from hpo.progress import Progress
-    from hpo.registry import verdict
+    from hpo.verdict import Evidence, Interval, verdict
 
-    up = Metric("roc_auc", "maximize")
     judged = [
-        verdict(champion, value, up)
-        for champion in (None, 0.5)
+        verdict(Evidence("roc_auc", 9, 0.95, challenger=Interval(value, value, value), champion_version=champion))
+        for champion in (None, "1")
         for value in (float("nan"), float("inf"), -float("inf"))
     ]
     promoted = sum(v.promote for v in judged)

@@ -28,13 +28,14 @@ from hpo.data import prepare
 from hpo.digest import digests
 from hpo.errors import HpoError
 from hpo.loader import build
-from hpo.registry import Candidate, promote
+from hpo.registry import Candidate, Champion, promote
 from hpo.tracking.server import sqlite_file
+from hpo.verdict import Evidence
 from tests.chaos.disk import small_disk
 from tests.chaos.figures import figure, form
 from tests.chaos.proxy import CUT, ChaosProxy, Decide, Fault, always
 from tests.conftest import ROOT, Server
-from tests.test_registry import Bench, fitted
+from tests.registry.models import Bench, fitted
 from tests.tracking.sweeps import finished, journal_of
 
 
@@ -83,7 +84,7 @@ def test_r17_an_upload_that_is_cut_costs_no_model(tmp_path: Path, server: Server
     files = 0
     with ChaosProxy(server.uri) as proxy:
         through = MlflowClient(proxy.uri, proxy.uri)
-        promote(through, experiment, run, named(bench.candidates[0], "r17 whole"), bench.score)
+        promote(through, experiment, run, named(bench.candidates[0], "r17 whole"), bench.judge)
         files = sum(count for call, count in proxy.calls.items() if call.startswith("PUT "))
         numbers = range(files) if form(0, 1) else (0, files // 2, files - 1)
         registered = 0
@@ -91,10 +92,10 @@ def test_r17_an_upload_that_is_cut_costs_no_model(tmp_path: Path, server: Server
             candidate = replace(bench.candidates[1], model=f"r17 {number}", sweep=f"r17-{number}")
             proxy.decide = strike(number, CUT)
             with pytest.raises((MlflowException, RequestException)):
-                promote(through, experiment, run, candidate, bench.score)
+                promote(through, experiment, run, candidate, bench.judge)
             registered += len(versions_of(client, candidate.model))
             proxy.decide = always(None)
-            assert promote(through, experiment, run, candidate, bench.score).promoted
+            assert promote(through, experiment, run, candidate, bench.judge).promoted
             registered += len(versions_of(client, candidate.model)) - 1
 
         def spoil(line: str) -> Fault | None:
@@ -108,9 +109,9 @@ def test_r17_an_upload_that_is_cut_costs_no_model(tmp_path: Path, server: Server
         candidate = replace(bench.candidates[1], model="r17 spoilt", sweep="r17-spoilt")
         proxy.decide = spoil
         with pytest.raises(HpoError, match=r"did not arrive as it was sent \(changed: .*model.ubj"):
-            promote(through, experiment, run, candidate, bench.score)
+            promote(through, experiment, run, candidate, bench.judge)
         registered += len(versions_of(client, candidate.model))
-        assert promote(through, experiment, run, candidate, bench.score).promoted
+        assert promote(through, experiment, run, candidate, bench.judge).promoted
     figure(
         "R17", "an upload cut at each file: nothing is registered, nothing is lost, a repetition registers it once",
         f"{len(numbers)} of {files} files cut, 1 spoilt: 0 models lost, 0 registered unverified", registered,
@@ -123,13 +124,13 @@ def test_a_champion_whose_files_are_gone_is_kept(uri: str, server: Server, bench
     client = MlflowClient(place, place)
     experiment, run = home(client, "gone")
     first, second = (named(candidate, "gone") for candidate in bench.candidates[:2])
-    promote(client, experiment, run, first, bench.score)
+    promote(client, experiment, run, first, bench.judge)
     model = client.get_model_version_download_uri("gone", "1").split("/")[-2]
     assert model.startswith("m-")
     for root in (Path(uri.removeprefix("sqlite:///")).parent, server.folder):
         for folder in list(root.rglob(model)):
             shutil.rmtree(folder)
-    kept = promote(client, experiment, run, second, bench.score)
+    kept = promote(client, experiment, run, second, bench.judge)
     assert (kept.promoted, kept.alias) == (False, "challenger")
     assert "cannot be scored on these rows: its files are not those that were registered: missing" in kept.reasons[0]
     assert (
@@ -182,15 +183,16 @@ def test_s6_a_changed_champion_is_never_opened(
     client = MlflowClient(uri, uri)
     experiment, run = home(client, "s6")
     first, second = (named(candidate, "s6") for candidate in bench.candidates[:2])
-    promote(client, experiment, run, first, bench.score)
+    promote(client, experiment, run, first, bench.judge)
     stored = Path(client.get_model_version_download_uri("s6", "1").removeprefix("file://"))
     whole = tmp_path / "whole"
     shutil.copytree(stored, whole)
     loads: list[Any] = []
 
-    def opened(model: Any) -> dict[str, float]:
-        loads.append(model)
-        return {}
+    def opened(candidate: Candidate, champion: Champion | None) -> Evidence:
+        assert champion is not None
+        loads.extend([] if champion.model is None else [champion.model])
+        return bench.judge(candidate, Champion(champion.version, trouble=champion.trouble))
 
     count, refused = 150, 0
     for number in range(count):
@@ -203,7 +205,7 @@ def test_s6_a_changed_champion_is_never_opened(
             refused += "not those that were registered" in kept.reasons[0]
     shutil.rmtree(stored)
     shutil.copytree(whole, stored)
-    assert promote(client, experiment, run, second, bench.score).promoted, "untouched, it is judged"
+    assert promote(client, experiment, run, second, bench.judge).promoted, "untouched, it is judged"
     executed = list(tmp_path.rglob("executed"))
     figure(
         "S6", "a model whose files were changed is refused before any byte of it is parsed",
@@ -219,13 +221,13 @@ def test_a_model_that_is_whole_and_not_ours_is_not_loaded(uri: str, bench: Bench
     (code := bench.candidates[0].folder.parent / "strange").mkdir()
     shutil.copytree(bench.candidates[0].folder, code, dirs_exist_ok=True)
     (code / "predictor.py").write_text("def _load_pyfunc(path): raise SystemExit('executed')\n")
-    promote(client, experiment, run, replace(bench.candidates[0], folder=code, model="strange"), bench.score)
+    promote(client, experiment, run, replace(bench.candidates[0], folder=code, model="strange"), bench.judge)
     stored = Path(client.get_model_version_download_uri("strange", "1").removeprefix("file://"))
     (stored / "MLmodel").write_text(
         (stored / "MLmodel").read_text().replace("loader_module: hpo_predictor", "loader_module: x")
     )
     client.set_model_version_tag("strange", "1", "hpo.sha256", json.dumps(digests(stored)))
-    kept = promote(client, experiment, run, named(bench.candidates[1], "strange"), bench.score)
+    kept = promote(client, experiment, run, named(bench.candidates[1], "strange"), bench.judge)
     assert not kept.promoted
     assert "loaded by code that is not ours" in kept.reasons[0]
 
@@ -258,7 +260,7 @@ def race(uri: str, experiment: str, run: str, candidate: Candidate, bench: Bench
     client = MlflowClient(uri, uri)
     for _ in range(20):
         try:
-            promote(Dying(client, *death), experiment, run, candidate, bench.score)
+            promote(Dying(client, *death), experiment, run, candidate, bench.judge)
             return
         except MlflowException as error:
             print(error, file=sys.stderr)

@@ -12,7 +12,8 @@ import xgboost
 from sklearn.metrics import log_loss, roc_auc_score
 
 from hpo.data import holdout_frame, load
-from hpo.objectives.refit import holdout_scores, refit
+from hpo.objectives.judging import holdout_scores
+from hpo.objectives.refit import refit
 from hpo.predictor import Predictor, encode
 from hpo.trial import Trial
 from tests.data.sweeps import bundled

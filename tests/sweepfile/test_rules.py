@@ -120,6 +120,9 @@ def test_500_parameters_that_depend_on_each_other_are_quick() -> None:
         ({"metric": ["roc_auc", "f1"], "search": {"pruner": "median"}}, "search.pruner", "cannot be pruned"),
         ({"promote": {"alias": "Latest"}}, "promote.alias", "reserved"),
         ({"promote": {"alias": "v12"}}, "promote.alias", "reserved"),
+        ({"promote": {"alias": "challenger"}}, "promote.alias", "not promoted"),
+        ({"promote": {"metrics": {"log_los": 0.1}}}, "promote.metrics.log_los", "not a metric of this sweep"),
+        ({"promote": {"when_unscorable": "floor"}}, "promote.when_unscorable", "there is no floor"),
     ],
 )
 def test_the_parts_fit_together(changes: dict[str, Any], place: str, message: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from hpo.sweep import Limits, Named, Search
+from hpo.sweep import Limits, Named, Promote, Search, Slice
 from hpo.sweepfile import shape
 from hpo.sweepfile.document import Document
 
@@ -173,6 +173,22 @@ def test_shorthands_are_what_they_stand_for() -> None:
     assert parameter.range == [1, 100]
     assert parameter.when == {"y": [1], "z": ["a", None]}
     assert file.limits == Limits()
+
+
+def test_gates_are_written_shortly_or_in_full() -> None:
+    file, errors = shape.read({
+        **SMALL, "promote": {"floor": 0.7, "metrics": {"log_loss": 0.01}, "size": "20M", "latency": 0.01,
+                             "slices": ["carrier", {"by": "origin", "tolerance": 0.02, "rows": 50}]},
+    })  # fmt: skip
+    assert not errors
+    assert file.promote == Promote(
+        floor=0.7, metrics={"log_loss": 0.01}, size=20 * 2**20, latency=0.01,
+        slices=(Slice("carrier"), Slice("origin", 0.02, 50)),
+    )  # fmt: skip
+    one = shape.read({**SMALL, "promote": {"slices": "carrier"}})[0].promote
+    assert one == Promote(slices=(Slice("carrier"),))
+    for wrong in ({"metrics": {"log_loss": 0}}, {"confidence": 1}, {"confidence": 0.4}, {"slices": [{"tolerance": 1}]}):
+        assert shape.read({**SMALL, "promote": wrong})[1], wrong
 
 
 def test_what_is_right_is_kept_beside_what_is_wrong() -> None:

@@ -4,83 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from hpo.data import Dataset, holdout_frame, prepare
-from hpo.loader import build
-from hpo.metric import Metric
-from hpo.objectives.refit import holdout_scores, refit
-from hpo.predictor import Predictor
-from hpo.registry import Candidate, Promotion, promote, verdict
-from hpo.sweep import Sweep
-from hpo.trial import Trial
+from hpo.registry import Promotion, promote
 from tests.conftest import ROOT
-
-GREATER = Metric("roc_auc", "maximize")
-LESS = Metric("rmse", "minimize")
-
-
-@pytest.mark.parametrize(
-    ("champion", "challenger", "metric", "min_gain", "promoted"),
-    [
-        (None, 0.5, GREATER, 0.0, True),
-        (None, 9.9, LESS, 1.0, True),
-        (0.8, 0.81, GREATER, 0.0, True),
-        (0.8, 0.8, GREATER, 0.0, False),
-        (0.8, 0.79, GREATER, 0.0, False),
-        (2.0, 1.9, LESS, 0.0, True),
-        (2.0, 2.1, LESS, 0.0, False),
-        (0.8, 0.81, GREATER, 0.02, False),
-        (0.8, 0.85, GREATER, 0.02, True),
-        (0.8, float("nan"), GREATER, 0.0, False),
-        (None, float("inf"), GREATER, 0.0, False),
-        (float("nan"), 0.8, GREATER, 0.0, False),
-    ],
-)
-def test_verdict(champion: float | None, challenger: float, metric: Metric, min_gain: float, promoted: bool) -> None:
-    judged = verdict(champion, challenger, metric, min_gain)
-    assert judged.promote is promoted
-    assert all(judged.reasons)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Fitted models of rising quality on one data set, to be registered again and again."""
-
-    sweep: Sweep
-    dataset: Dataset
-    candidates: tuple[Candidate, ...]
-
-    def score(self, model: Any) -> Mapping[str, float]:
-        return holdout_scores(self.sweep, self.dataset, model)
-
-
-def fitted(folder: Path, rounds: tuple[int, ...], **changes: Any) -> Bench:
-    sweep = build(**{
-        "name": "segment", "data": {"path": str(ROOT / "data" / "segment.parquet"), "target": "category"},
-        "model": "xgboost.XGBClassifier", "fixed": {"max_depth": 2, "learning_rate": 0.3}, "metric": "log_loss",
-        "validation": {"folds": 3}, "space": {"n_estimators": {"int": [1, 100]}}, **changes,
-    })  # fmt: skip
-    dataset = prepare(sweep, folder / "data")
-    candidates = []
-    for number, count in enumerate(rounds):
-        model = folder / f"model-{number}"
-        refit(sweep, dataset, Trial(number, {"n_estimators": count}), model, 1)
-        candidates.append(Candidate(
-            sweep=f"segment-{number}", trial=number, folder=model, model="segment", alias="champion",
-            metric=sweep.metric, scores=holdout_scores(sweep, dataset, Predictor(model)), rows=dataset.digest,
-            columns=tuple(column.name for column in dataset.columns), example=holdout_frame(dataset)[0].head(3),
-            tags={"hpo.data": dataset.file_digest},
-        ))  # fmt: skip
-    return Bench(sweep, dataset, tuple(candidates))
+from tests.registry.models import Bench, fitted
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +27,7 @@ def submit(uri: str, bench: Bench, tmp_path: Path) -> partial[Promotion]:
     client = MlflowClient(uri, uri)
     experiment = client.create_experiment("segment", (tmp_path / "mlruns").as_uri())
     run_id = client.create_run(experiment).info.run_id
-    return partial(promote, client, experiment, run_id, score=bench.score)
+    return partial(promote, client, experiment, run_id, judge=bench.judge)
 
 
 def champion_of(uri: str) -> str:
@@ -118,7 +52,7 @@ def test_a_worse_one_is_kept_as_challenger(uri: str, bench: Bench, submit: parti
     submit(bench.candidates[2])
     worse = submit(bench.candidates[0])
     assert (worse.promoted, worse.alias, worse.uri) == (False, "challenger", "models:/segment@challenger")
-    assert "worse" in worse.reasons[-1]
+    assert "it is worse by" in worse.reasons[-1]
     assert champion_of(uri) == "1"
     assert str(MlflowClient(uri, uri).get_model_version_by_alias("segment", "challenger").version) == "2"
 
@@ -153,7 +87,8 @@ def test_a_champion_that_cannot_be_scored_stays(
 
 
 def test_without_a_holdout_nothing_is_promoted(bench: Bench, submit: partial[Promotion]) -> None:
-    kept = submit(replace(bench.candidates[0], scores={}, example=None))
+    blind = replace(bench, dataset=replace(bench.dataset, holdout_rows=0))
+    kept = submit(replace(bench.candidates[0], scores={}, example=None), judge=blind.judge)
     assert (kept.promoted, kept.alias) == (False, "challenger")
 
 
@@ -186,7 +121,7 @@ def test_a_served_model_predicts_raw_rows_and_needs_no_pickle(tmp_path: Path, ur
     made = fitted(tmp_path, (5,), model=model, fixed={"max_depth": 3})
     client = MlflowClient(uri, uri)
     experiment = client.create_experiment("segment", (tmp_path / "mlruns").as_uri())
-    promote(client, experiment, client.create_run(experiment).info.run_id, made.candidates[0], made.score)
+    promote(client, experiment, client.create_run(experiment).info.run_id, made.candidates[0], made.judge)
     code = f"""
 import sys, mlflow, pandas as pd
 mlflow.set_tracking_uri({uri!r})
