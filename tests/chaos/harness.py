@@ -48,14 +48,18 @@ class Driver:
         assert self.process.returncode == code, out
         return out
 
-    def kill_at(self, trials: int, number: int = signal.SIGKILL) -> bool:
-        """Signal the whole process group once so many trials are finished; False if it ended before that."""
+    def kill_at(self, trials: int, number: int = signal.SIGKILL, late: float = 0.0) -> bool:
+        """Signal the whole process group once so many trials are finished, and up to `late` seconds after it, so that
+        any step may be hit; False if it ended before that."""
         until = time.monotonic() + PATIENCE
         while finished(self.folder) < trials:
             if self.process.poll() is not None:
                 return False
             assert time.monotonic() < until, "no progress"
             time.sleep(0.005)
+        time.sleep(late)
+        if self.process.poll() is not None:
+            return False
         self.signal(number)
         return True
 
