@@ -38,7 +38,7 @@ class Publisher:
         """Wait until everything is published; `tick` hears how many trials are left. Returns what went wrong."""
         while (code := self._process.poll()) is None:
             if enough():
-                self._process.terminate()
+                self._process.kill()  # it waits for nobody's patience but ours: see `hpo.sync`
                 self._process.wait()
                 return "stopped by the user"
             tick(self._journal.count_unpublished())
@@ -46,4 +46,6 @@ class Publisher:
         if code == 0:
             return None
         error = (self._journal.fact("sync") or {}).get("error")
-        return error or f"the publishing process ended with code {code}, see {self._log}"
+        error = error or f"the publishing process ended with code {code}, see {self._log}"
+        left = self._journal.count_unpublished()
+        return f"{left} trial{'s' * (left != 1)} not yet published: {error}" if left else error

@@ -75,8 +75,8 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
                 delivery.stage()
             pause = min(2 * pause, PAUSE)
         before, left = left, journal.count_unpublished()
-        if left < before:
-            since = time.monotonic()
+        if left < before:  # it answers, if not always
+            since, pause = time.monotonic(), TICK
         elif not live and time.monotonic() - since > PATIENCE:
             return PENDING
         time.sleep(pause)
@@ -144,7 +144,9 @@ def command(sweep: str | None, folder: Path, followed: Path | None) -> int:
     SWEEP is an id or its beginning, or "last"; without it, every sweep under the folder.
     """
     if followed is not None:
-        for number in (signal.SIGINT, signal.SIGHUP):  # the user means the search; the rest is still delivered
+        # A terminal or a scheduler (scancel) that tells all processes means the search: what it leaves is delivered,
+        # its end included, in the time that is left until SIGKILL.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         sys.stdout = sys.stderr = cast(TextIO, Redacting(sys.stderr))  # its log
         return follow(followed)

@@ -24,6 +24,8 @@ from hpo.tracking.layout import milliseconds, texts
 from hpo.tracking.server import Refused, sqlite_file
 from hpo.trial import Trial
 
+GHOST = "hpo.ghost"  # the tag of a run that a late server created and this account may not delete
+
 
 class Runs:
     """`known` holds the run id of each trial, and of the sweep under PARENT. May raise what MLflow raises."""
@@ -74,7 +76,7 @@ class Runs:
         known: dict[int, str] = {}
         ghosts: list[str] = []
         for number, runs in found.items():
-            active = sorted(r.info.run_id for r in runs if r.info.lifecycle_stage == "active")
+            active = sorted(r.info.run_id for r in runs if _counts(r))
             if noted.get(number) in {r.info.run_id for r in runs}:  # deleted by a person: it stays deleted
                 known[number] = noted[number]
             elif active:
@@ -85,9 +87,18 @@ class Runs:
         if lost := [(n, run_id, 0) for n, run_id in noted.items() if known.get(n) != run_id]:
             self._journal.published(*lost)
         for run_id in ghosts:
-            self._client.set_terminated(run_id, "KILLED")
-            self._client.delete_run(run_id)
+            self._lay(run_id)
         return len(ghosts)
+
+    def _lay(self, ghost: str) -> None:
+        """Delete a run that is not the journal's; an account that may not do so marks it, once and for all."""
+        self._client.set_terminated(ghost, "KILLED")
+        try:
+            self._client.delete_run(ghost)
+        except MlflowException as error:
+            if error.get_http_status_code() != 403:
+                raise
+            self._client.set_tag(ghost, GHOST, "true")
 
     def _search(self, more: str) -> Iterator[Run]:
         token = None
@@ -115,8 +126,7 @@ class Runs:
         if number in self.known or number not in self._doubtful:
             return self.known.get(number)
         found = sorted(
-            run.info.run_id for run in self._search(f" and tags.`hpo.trial` = '{number}'")
-            if run.info.lifecycle_stage == "active"
+            run.info.run_id for run in self._search(f" and tags.`hpo.trial` = '{number}'") if _counts(run)
         )  # fmt: skip
         if found:
             self.known[number] = found[0]
@@ -147,3 +157,7 @@ class Runs:
         """All files below the folder; the client's own calls would ask the server each time where they go."""
         place = self._places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
         get_artifact_repository(place, tracking_uri=self._uri).log_artifacts(str(folder))
+
+
+def _counts(run: Run) -> bool:
+    return run.info.lifecycle_stage == "active" and GHOST not in run.data.tags

@@ -10,12 +10,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import IO
 
 from hpo.journal import Journal
 from hpo.lease import holder
@@ -31,20 +34,22 @@ class Driver:
     def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.folder = folder
         path = os.pathsep.join([str(ROOT), str(folder)])
+        # Not a pipe, which would stop it after some hundred trials, since nobody reads.
+        self._out = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed at the end)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hpo.search", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path, "MLFLOW_TRACKING_URI": "", **(env or {})},
-            stdout=subprocess.PIPE,
+            stdout=self._out,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,
         )
+        weakref.finalize(self, _end, self.process, self._out)  # a test that fails leaves no sweep behind
 
     def finish(self, code: int = 0) -> str:
         """Wait for the end; what it printed. The exit code must be as said."""
-        out, _ = self.process.communicate(timeout=PATIENCE)
+        out = self.reap()
         assert self.process.returncode == code, out
         return out
 
@@ -66,9 +71,18 @@ class Driver:
     def signal(self, number: int) -> None:
         os.killpg(self.process.pid, number)
 
-    def reap(self) -> str:
-        out, _ = self.process.communicate(timeout=PATIENCE)
-        return out
+    def reap(self, patience: float | None = PATIENCE) -> str:
+        """Wait for the end, however it comes; what it printed."""
+        self.process.wait(patience)
+        self._out.seek(0)
+        return self._out.read()
+
+
+def _end(process: subprocess.Popen[bytes], out: IO[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    out.close()
 
 
 def the_journal(folder: Path) -> Path | None:

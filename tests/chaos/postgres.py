@@ -70,7 +70,8 @@ class Postgres:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.stop("fast" if self._keep else "immediate")
+        with suppress(subprocess.CalledProcessError):  # a test that failed may have left it stopped
+            self.stop("fast" if self._keep else "immediate")
         if not self._keep:
             shutil.rmtree(self._home)
 

@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -28,7 +29,7 @@ from hpo.journal import Journal
 from hpo.lease import Lease, holder
 from hpo.trial import Failure, Trial
 from tests.chaos.clock import FakeClock
-from tests.chaos.figures import FULL, figure, form
+from tests.chaos.figures import FULL, figure, form, limit
 from tests.chaos.harness import ROOT, Driver, finished, the_journal, trials, wait_for_publisher
 from tests.chaos.test_kills import SLOW, sweep
 from tests.sweeps import dies, function_sweep, inline
@@ -73,6 +74,39 @@ def test_r14_a_signal_and_what_mlflow_shows_of_it(tmp_path: Path, uri: str) -> N
     )
 
 
+def test_r14_a_scheduler_that_tells_all_processes(tmp_path: Path, uri: str) -> None:
+    """`scancel`, `systemctl stop`, an operating system that goes down: driver, workers and publisher get SIGTERM at
+    once. The trials that ran are run again by the resume."""
+    go = tmp_path / "go"
+    nap = f"0 if trial.number < 5 or __import__('os').path.exists({str(go)!r}) else 600"
+    folder = slow(tmp_path / "s", nap=nap, trials=8, workers=2)
+    driver = Driver(folder, "--space", "killed.yaml", "--tracking-uri", uri)
+    while "sync" not in facts_of(folder) or finished(folder) < 5:
+        assert driver.process.poll() is None, driver.reap()
+        time.sleep(0.05)
+    told = psutil.Process(driver.process.pid).children(recursive=True)
+    driver.signal(signal.SIGTERM)
+    for process in told:
+        process.terminate()
+    said = driver.finish(143)
+    wait_for_publisher(folder)
+    [parent] = [run for run in runs_of(uri, "killed") if "hpo.trial" not in run.data.tags]
+    running = [run.info.run_name for run in runs_of(uri, "killed") if run.info.status == "RUNNING"]
+    ended = f"{parent.info.status}: {parent.data.tags.get('hpo.reason')}"
+    go.touch()
+    Driver(folder, "--space", "killed.yaml", "--tracking-uri", uri).finish()
+    wait_for_publisher(folder)
+    done = [trial.number for trial in trials(folder) if trial.state == "complete"]
+    again = {run.info.status for run in runs_of(uri, "killed")}
+    violations = len(running) + (ended != "KILLED: SIGTERM") + (done != list(range(8))) + (again != {"FINISHED"})
+    figure(
+        "R14 all at once",
+        "SIGTERM to every process at once, as scancel does it: KILLED with the reason, and the resume ends it",
+        f"{1 + len(told)} processes told: {len(running)} RUNNING, {ended}; {len(done)} of 8 trials after the resume",
+        violations + ("--resume" not in said),
+    )
+
+
 def facts_of(folder: Path) -> Mapping[str, Any]:
     path = the_journal(folder)
     if path is None:
@@ -93,7 +127,7 @@ def test_r14_the_second_signal_waits_for_nobody(tmp_path: Path, uri: str) -> Non
     seconds = time.monotonic() - begun
     wait_for_publisher(folder)
     [parent] = [run for run in runs_of(uri, "killed") if "hpo.trial" not in run.data.tags]
-    violations = (seconds > 5) + (parent.info.status != "KILLED") + (finished(folder) != 2)
+    violations = (seconds > limit(1.0, 5)) + (parent.info.status != "KILLED") + (finished(folder) != 2)
     said = f"{seconds:.2f} s to the exit, then {parent.info.status}: {parent.data.tags['hpo.reason']}"
     figure(
         "R14 twice", "the second Ctrl-C ends it within a second; the publisher brings the rest home", said, violations
@@ -150,7 +184,12 @@ def test_r20_a_frozen_driver_keeps_its_sweep(tmp_path: Path) -> None:
         f"frozen at {frozen} of 12, {len(done)} in the end, wrong: {wrong}",
         len(wrong) + (not named),
     )
-    figure("R22", "a second driver is refused, with process and host of the first", f"{seconds:.2f} s", int(not named))
+    figure(
+        "R22",
+        "a second driver is refused within a second, with process and host of the first",
+        f"{seconds:.2f} s",
+        int(not named) + (seconds > limit(1.0, 60)),
+    )
 
 
 def test_r21_there_is_no_false_takeover(tmp_path: Path) -> None:
@@ -179,7 +218,7 @@ def test_r21_there_is_no_false_takeover(tmp_path: Path) -> None:
         other.kill()
     taken = 40 - len(refused)
     said = f"{taken} of 40 took over, refused in at most {max(refused):.2f} s"
-    figure("R21", "a lease is never taken from a process that lives", said, taken + (max(refused) > 10))
+    figure("R21", "a lease is never taken from a process that lives", said, taken + (max(refused) > limit(1.0, 10)))
 
 
 clocks: list[FakeClock] = []  # found by the objective, which is called by its name
@@ -297,4 +336,9 @@ def test_a_resume_of_ten_thousand_trials_begins_at_once(tmp_path: Path, engine: 
     assert done.returncode == 0, done.stderr
     seconds, imported = map(float, done.stdout.split())
     promise = "a resume with 10,000 trials starts its first new one within 3 s of CPU plus the engine's import"
-    figure(f"R26 {engine} resume", promise, f"{seconds:.2f} s, and {imported:.2f} s of import", int(seconds > 15))
+    figure(
+        f"R26 {engine} resume",
+        promise,
+        f"{seconds:.2f} s, and {imported:.2f} s of import",
+        int(seconds > limit(3.0, 15)),
+    )

@@ -22,7 +22,7 @@ import hpo.sync
 from hpo.journal import PARENT, Journal
 from hpo.lease import Lease
 from hpo.status import status
-from tests.chaos.figures import FULL, by_night, figure, form
+from tests.chaos.figures import FULL, TORTURE, by_night, figure, form, limit
 from tests.chaos.harness import ROOT, Driver, follower, the_journal, trials, wait_for_publisher
 from tests.chaos.harness import finished as finished_of
 from tests.chaos.proxy import BLACK_HOLE, DROP, TOO_MANY, UNAVAILABLE, ChaosProxy, Fault, always, sometimes
@@ -131,6 +131,7 @@ def test_r6_a_sweep_without_a_server_ends_well_and_is_published_later(tmp_path: 
     with ChaosProxy(server.uri) as proxy:
         with proxy.refusing():
             out = Driver(folder, "--space", "sweep.yaml", "--tracking-uri", proxy.uri).finish(0)
+            assert "12 trials not yet published" in out
             assert "python -m hpo.sync" in out
             assert len(trials(folder)) == 12
         arguments = [sys.executable, "-m", "hpo.sync", "last"]
@@ -138,6 +139,18 @@ def test_r6_a_sweep_without_a_server_ends_well_and_is_published_later(tmp_path: 
         done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     wrong = runs_once(server.uri, "r6", 12)
+    late = sweep(tmp_path / "late", "r6-late", trials=100, nap=0.2)
+    with ChaosProxy(server.uri) as proxy:
+        with proxy.refusing():
+            driver = Driver(late, "--space", "sweep.yaml", "--tracking-uri", proxy.uri)
+            until(lambda: the_journal(late) and finished_of(late) >= 30, 120)
+        driver.finish(0)
+    figure(
+        "R6 start",
+        "no server at the start, there later: exit 0, all published",
+        "100 of 100 published",
+        runs_once(server.uri, "r6-late", 100),
+    )
     figure("R6", "no server from start to end: exit 0, all published by `hpo sync`", "12 of 12 published", wrong)
 
 
@@ -155,7 +168,7 @@ def outage(proxy: ChaosProxy, kind: str) -> Iterator[None]:
 def test_r5_an_outage_delays_no_trial(tmp_path: Path, server: Server) -> None:
     """Four outages in one sweep, each for so many trials; the next comes when all is published. A trial sleeps, so
     whatever it takes more than in calm times is the outage's."""
-    nap, away = (0.8, 50) if FULL else (0.25, 16)
+    nap, away = (0.8, 50) if FULL else (0.25, 16) if TORTURE else (0.1, 16)
     kinds = ("refused", "503", "429", "black hole")
     folder = sweep(tmp_path / "s", "r5", trials=100_000, nap=nap)
     spans: dict[str, tuple[int, int]] = {}
@@ -166,13 +179,13 @@ def test_r5_an_outage_delays_no_trial(tmp_path: Path, server: Server) -> None:
         path = the_journal(folder)
         assert path is not None
         with closing(Journal(path, durable=False)) as journal:
-            until(lambda: len(journal.runs()) > 4)
+            until(lambda: len(journal.runs()) > 4, 300)
             for kind in kinds:
                 begin = finished_of(folder)
                 with outage(proxy, kind):
-                    until(lambda begin=begin: finished_of(folder) >= begin + away)
+                    until(lambda begin=begin: finished_of(folder) >= begin + away, 300)
                 back, end = time.monotonic(), finished_of(folder)
-                until(lambda end=end: len(journal.runs()) > end)
+                until(lambda end=end: len(journal.runs()) > end, 300)
                 spans[kind], drained[kind] = (begin + 2, end), time.monotonic() - back
         driver.signal(signal.SIGINT)
         driver.finish(130)
@@ -183,12 +196,11 @@ def test_r5_an_outage_delays_no_trial(tmp_path: Path, server: Server) -> None:
     pace = [(two.started or 0.0) - (one.started or 0.0) for one, two in zip(done, done[2:], strict=False)]
     struck = {number for begin, end in spans.values() for number in range(begin, end)}
     calm = median(gap for number, gap in enumerate(pace) if number not in struck)
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others on this machine
     for kind, (begin, end) in spans.items():
         slower = median(pace[begin : end - 2]) / calm - 1
         worst = max(trial.seconds for trial in done[begin:end]) - nap
         figure(
-            f"R5 {kind}", "server away in mid-sweep: trials go on, all is published within 10 s of its return",
+            f"R5 {kind}", "server away in mid-sweep: trials slow down by less than 5 %, all is there 10 s after it",
             f"median trial {slower:+.1%}, slowest {1000 * worst:+.0f} ms, published after {drained[kind]:.1f} s",
-            wrong + (drained[kind] > 10 * busy) + (slower > 0.5),
+            wrong + (drained[kind] > limit(10, 60)) + (slower > (0.05 if TORTURE else 0.5)),
         )  # fmt: skip

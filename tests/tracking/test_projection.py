@@ -12,7 +12,10 @@ from mlflow.entities import Param, Run, ViewType
 
 from hpo.journal import PARENT, Journal
 from hpo.tracking.projection import Projection
+from hpo.tracking.runs import GHOST
 from hpo.tracking.server import Away, Refused
+from tests.chaos.proxy import ChaosProxy, Fault
+from tests.conftest import Server
 from tests.tracking.sweeps import BEGUN, delivered_once, finished, journal_of, runs_of
 
 
@@ -151,6 +154,27 @@ def test_ghosts_are_removed(tmp_path: Path, uri: str) -> None:
     assert stranger in {run.info.run_id for run in runs_of(uri)}
     projection.client.delete_run(stranger)
     delivered_once(uri, "flights", 3)
+
+
+def test_a_ghost_that_may_not_be_deleted_is_marked(tmp_path: Path, server: Server) -> None:
+    """As MLflow answers an account with EDIT on the experiment and no more."""
+
+    def forbidden(line: str) -> Fault | None:
+        return Fault("status", status=403) if "runs/delete" in line else None
+
+    with ChaosProxy(server.uri, forbidden) as proxy:
+        journal = journal_of(tmp_path, proxy.uri, map(finished, range(3)), id="marked-1", name="marked")
+        projection = publish(journal, proxy.uri, tmp_path)
+        key = {"hpo.sweep": "marked-1", "hpo.trial": "1"}
+        ghost = projection.client.create_run(projection.experiment, tags=key).info.run_id
+        assert projection.reconcile() == 1
+        assert projection.reconcile() == 0, "it is dealt with"
+        assert publish(journal, proxy.uri, tmp_path).reconcile() == 0
+    run = MlflowClient(server.uri).get_run(ghost)
+    assert (run.info.status, run.data.tags[GHOST]) == ("KILLED", "true")
+    others = [run for run in runs_of(server.uri, "marked") if run.info.run_id != ghost]
+    assert sorted(run.info.run_id for run in others) == sorted(journal.runs().values())
+    journal.close()
 
 
 def test_an_unnoted_run_is_adopted(tmp_path: Path, uri: str) -> None:
