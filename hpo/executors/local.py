@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import InputError
+from hpo.executors import cgroup
 from hpo.executors.port import KeepTrial
 from hpo.executors.worker import Broken, Job, Lost, Message, Ready, keep_log, pack, trial_folder
 from hpo.redact import redact
@@ -175,7 +176,8 @@ class _Slot:
         self._since: float | None = None
         self._terminated: float | None = None
         self._overrun: Failure | None = None
-        self._ooms = _oom_kills()
+        self._group = cgroup.cap(self._process.pid, self._job.memory)
+        self._ooms = self._oom_kills()
         with contextlib.suppress(OSError):  # a worker that is dead already is found by `receive`
             self.connection.send(self.log)
             self.connection.send_bytes(self._packed)
@@ -252,6 +254,11 @@ class _Slot:
         self.connection.close()
         self._process.kill()
         self._process.wait()
+        if self._group is not None:
+            self._group.close()
+
+    def _oom_kills(self) -> int:
+        return cgroup.oom_kills() if self._group is None else self._group.kills
 
     def _autopsy(self) -> Lost:
         """Why the pipe broke. A worker that closed it but lives on has lost its mind: it is killed."""
@@ -263,7 +270,7 @@ class _Slot:
         if self._overrun is not None:
             return Lost(self._overrun)
         code = self._process.returncode
-        if _oom_kills() > self._ooms and code == -signal.SIGKILL:
+        if self._oom_kills() > self._ooms and code == -signal.SIGKILL:
             return Lost(Failure("memory", "killed by the kernel: out of memory"))
         if code >= 0:
             return Lost(Failure("exit", f"the trial ended its process with exit code {code}"))
@@ -276,13 +283,3 @@ class _Slot:
             return signal.Signals(-code).name if code < 0 else f"exit code {code}"
         except ValueError:
             return f"signal {-code}"
-
-
-def _oom_kills() -> int:
-    """How often the kernel's memory killer struck in our control group."""
-    try:
-        own = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2]
-        events = Path(f"/sys/fs/cgroup{own}/memory.events").read_text(encoding="ascii")
-    except OSError:  # no cgroup v2 here
-        return 0
-    return int(dict(line.split() for line in events.splitlines()).get("oom_kill", 0))

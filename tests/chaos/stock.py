@@ -1,7 +1,7 @@
 """What the usual loop does under the same faults: Optuna's `optimize` around `mlflow.start_run(nested=True)`.
 
 Called by `scripts/torture` as `python -m tests.chaos.stock ROW`; prints one JSON line. Only what is measured within a
-minute is here; nothing is configured that the two libraries' quick starts do not configure.
+minute or two is here; nothing is configured that the two libraries' quick starts do not configure.
 """
 
 from __future__ import annotations
@@ -147,6 +147,56 @@ def r13(folder: Path) -> str:
     return f"{failed} trials of NaN: FAIL in Optuna, {found['runs'] - 1} of 10 FINISHED in MLflow"
 
 
+def r14(folder: Path) -> str:
+    codes = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop = Loop(folder, trials=100)
+        loop.after(3)
+        os.killpg(loop.process.pid, number)
+        codes.append(str(loop.finish()))
+    found = _count(f"sqlite:///{folder}/mlflow.db")
+    return f"SIGTERM, SIGHUP: exit {' and '.join(codes)}, {found['running']} of {found['runs']} runs left RUNNING"
+
+
+def r18(folder: Path) -> str:
+    loops = [Loop(folder, trials=2) for _ in range(8)]
+    failed = sum(loop.finish() != 0 for loop in loops)
+    return f"{failed} of 8 starts on a cold folder failed"
+
+
+RACE = """
+import sys, time
+from mlflow import MlflowClient
+client, version, at = MlflowClient(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+time.sleep(max(0, at - time.time()))
+value = float(client.get_model_version("m", version).tags["value"])
+try:
+    champion = float(client.get_model_version_by_alias("m", "champion").tags["value"])
+except Exception:
+    champion = -1.0
+if value > champion:
+    client.set_registered_model_alias("m", "champion", version)
+"""
+
+
+def r24(folder: Path) -> str:
+    """Read the champion, compare, move the alias; four at once, one after the other as they get there."""
+    from mlflow import MlflowClient
+
+    uri, rounds, wrong = f"sqlite:///{folder}/mlflow.db", 5, 0
+    client = MlflowClient(uri)
+    client.create_registered_model("m")
+    versions = [client.create_model_version("m", f"file://{folder}", tags={"value": str(k)}).version for k in range(4)]
+    for _ in range(rounds):
+        at = time.time() + 15
+        racers = [subprocess.Popen([sys.executable, "-c", RACE, uri, str(v), str(at)]) for v in versions]
+        for racer in racers:
+            racer.wait()
+        wrong += str(client.get_model_version_by_alias("m", "champion").version) != str(versions[-1])
+        client.delete_registered_model_alias("m", "champion")
+    return f"{rounds} races of 4: {wrong} wrong champions"
+
+
 def s6(folder: Path) -> str:
     """Readers of changed .ubj files, each in a child process."""
     model = folder / "model.ubj"
@@ -181,7 +231,7 @@ def s6(folder: Path) -> str:
     return f"150 changed .ubj: {loaded} loaded, {crashed} crashed the process; a swapped pickle is executed"
 
 
-ROWS = {"R1": r1, "R3": r3, "R5": r5, "R9": r9, "R13": r13, "S6": s6}
+ROWS = {"R1": r1, "R3": r3, "R5": r5, "R9": r9, "R13": r13, "R14": r14, "R18": r18, "R24": r24, "S6": s6}
 
 
 def main(row: str) -> None:

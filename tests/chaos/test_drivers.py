@@ -23,10 +23,12 @@ from mlflow import MlflowClient
 
 import hpo
 import hpo.sync
+from hpo import searchers
 from hpo.attempt import Attempt
 from hpo.errors import HeldError
 from hpo.journal import Journal
 from hpo.lease import Lease, holder
+from hpo.resume import claim
 from hpo.trial import Failure, Trial
 from tests.chaos.clock import FakeClock
 from tests.chaos.figures import FULL, figure, form, limit
@@ -293,52 +295,40 @@ def test_r25_what_is_no_candidate_is_not_promoted(tmp_path: Path, uri: str) -> N
 
 
 RESUME = """
-import sys, time
-from pathlib import Path
-import hpo
-from hpo import searchers
-from hpo.journal import Journal
-from hpo.progress import Progress
-sweep = hpo.load("killed.yaml", ["search.trials=10001"])
+import os, sys, time
 begun = time.process_time()
-searchers.build(sweep)
+import hpo.searchers.{engine}
 engine = time.process_time() - begun
-begun = time.process_time()
-with_journal = Journal(Path(sys.argv[1]), writable=False)
-with_journal.check()
-progress = Progress(sweep, with_journal.trials())
-searcher = searchers.build(sweep)
-for trial in progress.trials.values():
-    searcher.tell(trial)
-trial = searcher.ask(len(progress.trials))
-assert trial.number == 10000, trial
-print(time.process_time() - begun, engine)
+import hpo
+def show(progress):
+    if len(progress.trials) > 10_000:
+        print(time.process_time() - engine, engine, flush=True)
+        os._exit(0)
+hpo.run(hpo.load("killed.yaml", ["search.trials=10001"]), tracking=None, executor="inline", show=show)
 """
 
 
 @pytest.mark.parametrize("engine", ["optuna", "hyperopt"])
 def test_a_resume_of_ten_thousand_trials_begins_at_once(tmp_path: Path, engine: str) -> None:
-    folder = sweep(tmp_path / "s", engine, trials=10_000, workers=1)
-    made = hpo.load(folder / "killed.yaml", ["search.engine=random"])
-    from hpo import searchers
-
-    ask, dice = searchers.build(made).ask, random.Random(1)
-    with closing(Journal.create(folder / "s.journal", {"name": "killed"})) as journal:
+    """All that the process does until the first new trial has started: imports, checks, replay, the first question."""
+    folder = sweep(tmp_path / "s", engine, trials=10_001, workers=1)
+    made = hpo.load(folder / "killed.yaml")
+    ask, dice = searchers.build(hpo.load(folder / "killed.yaml", ["search.engine=random"])).ask, random.Random(1)
+    claimed = claim(made, folder / ".hpo")
+    with claimed.lease, closing(claimed.journal) as journal:
         for first in range(0, 10_000, 1000):
             asked = map(ask, range(first, first + 1000))
             journal.record(
                 *(Trial(t.number, t.params, started=1.0, finished=2.0, values=(dice.random(),)) for t in asked)
             )
+        journal.record(state="interrupted")
     done = subprocess.run(
-        [sys.executable, "-c", RESUME, str(folder / "s.journal")], cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", RESUME.format(engine=engine)], cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seconds, imported = map(float, done.stdout.split())
     promise = "a resume with 10,000 trials starts its first new one within 3 s of CPU plus the engine's import"
-    figure(
-        f"R26 {engine} resume",
-        promise,
-        f"{seconds:.2f} s, and {imported:.2f} s of import",
-        int(seconds > limit(3.0, 15)),
-    )
+    said = f"{seconds:.2f} s from the interpreter's start, without {imported:.2f} s of import"
+    figure(f"R26 {engine} resume", promise, said, int(seconds > limit(3.0, 15)))

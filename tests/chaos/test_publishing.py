@@ -34,7 +34,7 @@ PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}  # seconds; a late create comes a
 
 def test_r3_a_killed_publisher_on_a_bad_line_makes_one_run_a_trial(tmp_path: Path, server: Server) -> None:
     """SIGKILL between any two calls; a fifth of the answers lost, every seventh create later than the client waits."""
-    kills, count = form(4, 100), form(24, 300)
+    kills, count = form(4, 100), form(24, 120)
     rules = sometimes(7, (0.15, "runs/create", Fault("late", seconds=2.5)), (0.2, "/mlflow/", DROP))
     dice = random.Random(3)
     struck = 0
