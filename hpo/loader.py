@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import InputError, Problem, did_you_mean
-from hpo.sweep import Sweep
+from hpo.sweep import Data, Sweep
 from hpo.sweepfile.document import Document, Loc
 
 if TYPE_CHECKING:
@@ -23,31 +23,48 @@ if TYPE_CHECKING:
 FOLDER = "search_spaces"
 
 
-def load(path_or_name: str | Path, overrides: Sequence[str] = (), *, allow_import: Sequence[str] = ()) -> Sweep:
+class _Given(NamedTuple):
+    """What a person says beside the file."""
+
+    dirty_data: bool = False
+    prepared: str = ""
+
+
+def load(
+    path_or_name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    allow_import: Sequence[str] = (),
+    allow_dirty_data: bool = False,
+) -> Sweep:
     """The sweep in a file: a path, or a name in `search_spaces/`, or the name of a bundled one.
 
     `overrides` are "dotted.key=value". Code comes from the file's project, and models from the well-known libraries;
-    `allow_import` names further packages to trust. Raises InputError with everything that is wrong.
+    `allow_import` names further packages to trust; `allow_dirty_data` takes a file that is not what its DVC pointer
+    says. Raises InputError with everything that is wrong.
     """
     path = find_space(path_or_name)
     document = Document.read(path, _display(path)).override(*overrides)
     folder = Path(os.path.abspath(path)).parent
-    return _sweep(document, folder.parent if folder.name == FOLDER else folder, allowed=tuple(allow_import))
+    root = folder.parent if folder.name == FOLDER else folder
+    return _sweep(document, root, allowed=tuple(allow_import), given=_Given(allow_dirty_data))
 
 
 def build(**document: Any) -> Sweep:
     """A sweep from Python: the keys are those of the file; `objective` may be a function.
 
-    Relative paths start in the working folder. Who writes Python may name any code.
+    Relative paths start in the working folder. Who writes Python may name any code. `allow_dirty_data` is as in `load`.
     """
+    given = _Given(bool(document.pop("allow_dirty_data", False)))
     function = document.get("objective")
     if not callable(function):
-        return from_document(document, Path.cwd())
+        return _from_python(document, Path.cwd(), given=given)
     if not hasattr(function, "__qualname__"):
         hint = "constant arguments belong into fixed"
         raise InputError(Problem(f"{function!r:.60} is not a function", "objective", hint))
     name = re.sub(r"\W", "_", function.__qualname__.rpartition(".")[2])  # a lambda's has < and >
-    return from_document({**document, "objective": f"{function.__module__}:{name}"}, Path.cwd(), function)
+    named = {**document, "objective": f"{function.__module__}:{name}"}
+    return _from_python(named, Path.cwd(), function, given=given)
 
 
 def from_document(
@@ -55,13 +72,28 @@ def from_document(
     root: Path,
     function: Callable[..., Any] | None = None,
     allowed: Sequence[str] | None = None,
+    prepared: str = "",
 ) -> Sweep:
-    """The sweep of a document, as `sweep.document` holds it; `function` is what its objective stands for."""
+    """The sweep of a document, as `sweep.document` holds it; `function` is what its objective stands for.
+
+    `prepared` is the digest of a table that was prepared already, wherever it came from: it is not looked for again.
+    """
+    permitted = None if allowed is None else tuple(allowed)
+    return _from_python(document, root, function, permitted, _Given(prepared=prepared))
+
+
+def _from_python(
+    document: Mapping[str, Any],
+    root: Path,
+    function: Callable[..., Any] | None = None,
+    allowed: tuple[str, ...] | None = None,
+    given: _Given = _Given(),  # noqa: B008 (a constant)
+) -> Sweep:
     problems: list[Problem] = []
     data = _plain_data(dict(document), (), problems)
     if problems:
         raise InputError(*problems)
-    return _sweep(Document(data, "the sweep"), root, function, None if allowed is None else tuple(allowed))
+    return _sweep(Document(data, "the sweep"), root, function, allowed, given)
 
 
 def find_space(name: str | Path) -> Path:
@@ -114,6 +146,7 @@ def _sweep(
     root: Path,
     function: Callable[..., Any] | None = None,
     allowed: tuple[str, ...] | None = None,
+    given: _Given = _Given(),  # noqa: B008 (a constant)
 ) -> Sweep:
     from hpo.sweepfile import explain, rules, shape
 
@@ -125,12 +158,11 @@ def _sweep(
     broken = {str(part) for error in errors for part in error["loc"][:2]}
     for breach in rules.check(file, broken):
         problems.append(Problem(breach.message, document.where(breach.loc), breach.hint))
-    digests = _digests(file, root, document, function, allowed, problems)
+    data = _table(file.data, root, document, given, problems)
+    code_digest = _code_digest(file, root, document, function, allowed, problems)
+    _check_cluster(file, root, document, allowed, problems)
     if problems:
         raise InputError(*sorted(problems, key=_place))
-    data = file.data
-    if data is not None:
-        data = replace(data, path=Path(os.path.realpath(root / data.path)), digest=digests["data"])
     return Sweep(
         name=file.name,
         space=rules.space(file),
@@ -149,7 +181,7 @@ def _sweep(
         document=document.data,
         source=document.text,
         places={".".join(map(str, loc)): place for loc, (_, place) in document.positions.items()},
-        code_digest=digests["code"],
+        code_digest=code_digest,
         allowed=allowed,
     )
 
@@ -160,44 +192,77 @@ def _place(problem: Problem) -> tuple[int, int]:
     return (int(numbers[0]), int(numbers[1])) if all(n.isdecimal() for n in numbers) and numbers[1:] else (0, 0)
 
 
-def _digests(
+def _table(data: Data | None, root: Path, document: Document, given: _Given, problems: list[Problem]) -> Data | None:
+    """The table that the file names, on this disk and with its SHA-256; adds to the problems what is wrong with it."""
+    if data is None:
+        return None
+    from hpo.data import source
+    from hpo.sweepfile import lookup
+
+    if problems and source.is_remote(data):  # no network for a file that is wrong anyway
+        return data
+    if given.prepared:
+        return replace(data, path=Path(os.path.abspath(root / data.path)), digest=given.prepared)
+    try:
+        if source.is_remote(data):
+            return source.fetch(data, root, Path(".hpo", "cache"))
+        where = document.where(("data", "path"))
+        try:
+            path = lookup.data_file(str(data.path), root, where)
+        except InputError:
+            written = Path(os.path.realpath(root / data.path))
+            pointer = source.missing(written) if written.is_relative_to(os.path.realpath(root)) else None
+            if pointer is None:
+                raise
+            hint = f"`dvc pull {pointer.target.name}` brings it, or name a data.rev"
+            raise InputError(Problem(f"{written} is under DVC and not here", where, hint)) from None
+        return source.local(data, path, lookup.digest(path, where), given.dirty_data)
+    except InputError as error:
+        problems += [replace(p, where=_placed(p.where, document)) for p in error.problems]
+        return data
+
+
+def _placed(where: str, document: Document) -> str:
+    """A dotted key of `data` as the place in the file where it stands."""
+    return document.where(tuple(where.split("."))) if where.startswith("data.") else where
+
+
+def _code_digest(
     file: File,
     root: Path,
     document: Document,
     function: Callable[..., Any] | None,
     allowed: tuple[str, ...] | None,
     problems: list[Problem],
-) -> dict[str, str]:
-    """What the file names on disk, by its SHA-256; adds to the problems what is not there."""
+) -> str:
+    """The SHA-256 of the project's module that the file names; adds to the problems what is wrong with it."""
     from hpo.sweepfile import lookup
 
-    found = {"data": "", "code": ""}
-
-    def data() -> None:
-        if file.data is not None:
-            where = document.where(("data", "path"))
-            found["data"] = lookup.digest(lookup.data_file(str(file.data.path), root, where), where)
-
-    def code() -> None:
+    try:
         if function is not None:
-            found["code"] = lookup.function_digest(function)
-        elif file.objective:
+            return lookup.function_digest(function)
+        if file.objective:
             module, _, name = file.objective.partition(":")
-            found["code"] = lookup.module_digest(module, root, document.where(("objective",)), name, allowed)
-        elif file.model:
+            return lookup.module_digest(module, root, document.where(("objective",)), name, allowed)
+        if file.model:
             module, _, name = file.model.rpartition(".")
             trusted = None if allowed is None else (*lookup.LIBRARIES, *allowed)
-            found["code"] = lookup.module_digest(module, root, document.where(("model",)), name, trusted)
+            return lookup.module_digest(module, root, document.where(("model",)), name, trusted)
+    except InputError as error:
+        problems += error.problems
+    return ""
 
-    def cluster() -> None:
-        module, _, name = file.executor.cluster.rpartition(".")
-        if module and "://" not in module:
-            trusted = None if allowed is None else (*lookup.CLUSTER_LIBRARIES, *allowed)
-            lookup.module_digest(module, root, document.where(("executor", "cluster")), name, trusted)
 
-    for look in (data, code, cluster):
+def _check_cluster(
+    file: File, root: Path, document: Document, allowed: tuple[str, ...] | None, problems: list[Problem]
+) -> None:
+    """The cluster class that the file names may be imported."""
+    from hpo.sweepfile import lookup
+
+    module, _, name = file.executor.cluster.rpartition(".")
+    if module and "://" not in module:
+        trusted = None if allowed is None else (*lookup.CLUSTER_LIBRARIES, *allowed)
         try:
-            look()
+            lookup.module_digest(module, root, document.where(("executor", "cluster")), name, trusted)
         except InputError as error:
             problems += error.problems
-    return found

@@ -114,15 +114,17 @@ def _describe(dataset: Dataset | None) -> str:
 @click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
 @click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
+@click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
 @click.option("--no-probe", is_flag=True, help="Only check; run no trial.")
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(
-    space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], no_probe: bool, as_object: bool
-) -> int:
+    space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], allow_dirty_data: bool, no_probe: bool,
+    as_object: bool,
+) -> int:  # fmt: skip
     """Check the sweep in FILE, run one probe trial, and estimate time and disk. Nothing is tracked."""
     from hpo.loader import load
 
-    sweep = load(space, overrides, allow_import=allow_import)
+    sweep = load(space, overrides, allow_import=allow_import, allow_dirty_data=allow_dirty_data)
     try:
         found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
     except InputError as error:

@@ -89,7 +89,8 @@ def judge(sweep: Sweep, dataset: Dataset, candidate: Candidate, champion: Champi
 
 def _restore(facts: Mapping[str, Any]) -> tuple[Sweep, Dataset]:
     """The data set is the prepared one, whatever has become of the file since."""
-    sweep = from_document(facts["document"], Path(facts["root"]), allowed=facts.get("allowed"))
+    prepared = facts["meaning"].get("data.digest") or ""
+    sweep = from_document(facts["document"], Path(facts["root"]), allowed=facts.get("allowed"), prepared=prepared)
     return sweep, Dataset.from_json(facts["dataset"])
 
 
@@ -99,6 +100,7 @@ def _candidate(
     assert sweep.promote is not None
     git = (facts.get("provenance") or {}).get("git") or {}
     tags = {"hpo.identity": facts["identity"], "hpo.data": dataset.file_digest}
+    tags |= (facts.get("origin") or {}).get("tags") or {}  # the version of the data, as on the runs
     if git:
         tags |= {"hpo.git.commit": git["commit"], "hpo.git.dirty": str(git["dirty"]).lower()}
     example = holdout_frame(dataset)[0] if dataset.holdout_rows else None

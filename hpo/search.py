@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -61,6 +62,7 @@ def run(
             stopped=None,
             provenance=provenance(),
             dataset=dataset and dataset.to_json(),
+            origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),
             promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model
         )
         publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None
@@ -144,13 +146,15 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
     help="MLflow's address, or none; default mlflow.db here.",
 )
 @click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
+@click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
 @click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
 @click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")
 @click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, or last).")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
 def command(
-    space: str, overrides: tuple[str, ...], tracking_uri: str, allow_import: tuple[str, ...], no_promote: bool,
-    fresh: bool, resume: str | None, as_object: bool, executor: str | None, cluster: str | None, **budget: str | None,
+    space: str, overrides: tuple[str, ...], tracking_uri: str, allow_import: tuple[str, ...],
+    allow_dirty_data: bool, no_promote: bool, fresh: bool, resume: str | None, as_object: bool, executor: str | None,
+    cluster: str | None, **budget: str | None,
 ) -> int:  # fmt: skip
     """Search the space in FILE, track every trial in MLflow, promote the best model.
 
@@ -166,7 +170,8 @@ def command(
     flags = {f"search.{key}": value for key, value in budget.items()}
     flags |= {"executor.engine": executor, "executor.cluster": cluster}
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    sweep = load(space, [*given, *(["promote=false"] if no_promote else []), *overrides], allow_import=allow_import)
+    given += ["promote=false"] if no_promote else []
+    sweep = load(space, [*given, *overrides], allow_import=allow_import, allow_dirty_data=allow_dirty_data)
     tracking = None if tracking_uri == "none" else tracking_uri
     console = Console(quiet=as_object)
     try:

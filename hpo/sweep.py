@@ -34,8 +34,23 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a table came from, for who asks later; what it means is its digest. `source` is as written, without
+    secrets; `tags` tell this state of it from others, in words that MLflow can be searched for (`hpo.data.version`,
+    …).
+    """
+
+    kind: str
+    source: str
+    name: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Data:
-    """A table on disk and how to read it. `path` is absolute, `digest` the SHA-256 of the file's bytes."""
+    """A table and how to read it. In a sweep, `path` is a file on this disk, absolute, and `digest` the SHA-256 of
+    its bytes; `rev`, `repo`, `remote` and `query` say where they came from.
+    """
 
     path: Path
     target: Annotated[str, MinLen(1)]
@@ -44,6 +59,11 @@ class Data:
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     digest: str = ""
+    rev: str | None = None
+    repo: str | None = None
+    remote: str | None = None
+    query: str | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ ENGINES = {
     "dask": {"executors.dask"},
     "fsspec": {"data"},
     "pydantic": {"sweepfile", "loader"},
-    "ruamel": {"sweepfile.document"},
+    "ruamel": {"sweepfile.document", "data.lineage"},
+    "sqlalchemy": {"data.sql", "tracking.server"},
+    "dvc": {"data.dvc"},
     "rich": {"display", "summary", "search", "status", "plan", "sync"},
 }
 

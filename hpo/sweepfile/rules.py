@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hpo.errors import did_you_mean
 from hpo.metric import Metric, Task, infer_direction, known_metrics
 from hpo.space import Choice, Float, Int, Parameter, Space
-from hpo.sweep import Named, Promote, Search
+from hpo.sweep import Data, Named, Promote, Search
 from hpo.sweepfile.document import Loc
 from hpo.sweepfile.explain import shorten
 from hpo.sweepfile.shape import ChoiceForm, File, FloatForm, IntForm, MetricForm
@@ -27,6 +27,7 @@ SAMPLERS = {
 PRUNERS = ("median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
 CLUSTERS = {"local": ("local",), "dask": ("local", "ssh"), "ray": ("local", "auto")}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+REMOTE = ("s3", "https")
 MULTI_OBJECTIVE = ("auto", "tpe", "nsgaii", "random")
 
 
@@ -194,6 +195,7 @@ def _data(file: File) -> Iterator[Breach]:
         yield Breach(("validation", "time"), "groups and time exclude each other", hint)
     if data is None:
         return
+    yield from _source(data)
     for key in ("groups", "time"):
         if getattr(validation, key) == data.target:
             yield Breach(("validation", key), f"{data.target!r} is the target")
@@ -203,6 +205,21 @@ def _data(file: File) -> Iterator[Breach]:
                 yield Breach(("data", key, i), f"{column!r} is the target")
             elif key == "categorical" and column in data.drop:
                 yield Breach(("data", key, i), f"{column!r} is dropped too")
+
+
+def _source(data: Data) -> Iterator[Breach]:
+    scheme, remote, _ = str(data.path).partition("://")
+    if data.query is None and remote and scheme not in REMOTE:
+        hint = f"{', '.join(f'{name}://' for name in REMOTE)}; a database needs data.query beside its address"
+        yield Breach(("data", "path"), f"no table is read from {scheme}://", hint)
+    if data.query is not None and (not remote or scheme in REMOTE):
+        hint = "path: postgresql+psycopg://ada@db.example.org/sales"
+        yield Breach(("data", "query"), "a query needs the address of a database as data.path", hint)
+    for key in ("rev", "repo", "remote"):
+        if remote and getattr(data, key) is not None:
+            yield Breach(("data", key), f"{key} is for files under DVC or Git, not for {scheme}://", "leave it out")
+    if data.remote is not None and data.rev is None and data.repo is None:
+        yield Breach(("data", "remote"), "remote has no meaning without rev or repo", "rev: HEAD")
 
 
 # How it is judged.

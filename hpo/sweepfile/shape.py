@@ -47,6 +47,7 @@ Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["null"
 Whole = Annotated[int, Ge(-EXACT), Le(EXACT), BeforeValidator(whole)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 Column = Annotated[str, MinLen(1)]
+NonEmpty = Annotated[str, MinLen(1), MaxLen(100_000)]
 # MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
 Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+$", max_length=250)]
@@ -145,7 +146,18 @@ class File(Form):
         Annotated[
             Data,
             Written(
-                path=("CSV or Parquet file, relative to the folder of this file's project", Column),
+                path=("CSV or Parquet file, relative to the folder of this file's project; or an address", Column),
+                query=("A SELECT, when path is the address of a database (SQLAlchemy)", NonEmpty | None),
+                rev=("Read the table as it was at this Git revision (DVC)", NonEmpty | None),
+                repo=(
+                    "Repository that holds path, a folder or an address; left out: this project's",
+                    NonEmpty | None,
+                ),
+                remote=("DVC remote to read from; its repository's own when left out", NonEmpty | None),
+                digest=(
+                    "SHA-256 that the file must have; a remote one is then not fetched again",
+                    Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")],
+                ),
                 target="Column to predict",
                 holdout="Share of the rows that no trial sees; judges the promotion",
                 task="What is predicted; inferred from the target when left out",

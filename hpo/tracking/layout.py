@@ -5,6 +5,7 @@ Used by `hpo.tracking.projection`; pure, so that the same journal always gives t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import defaultdict
@@ -26,6 +27,7 @@ STATUS: Mapping[State, str] = {
 }
 _CURVE = 250  # points of a curve that are kept: what a chart can show
 _TYPES = {"numeric": "double", "categorical": "string", "boolean": "boolean", "date": "datetime"}
+_SOURCES = {"dvc": ("local", "uri"), "https": ("http", "url")}  # as `mlflow.data.get_source` knows them
 _KEY, _PARAM, _TAG, _SCHEMA = 250, 6000, 8000, 60_000  # MLflow's limits
 
 
@@ -52,20 +54,47 @@ def tags(values: Mapping[str, Any]) -> list[RunTag]:
     return [RunTag(name, value) for name, value in texts(values).items()]
 
 
-def dataset_input(dataset: Mapping[str, Any], source: str) -> DatasetInput:
-    """The journal's note of a prepared data set; the columns in the words that the MLflow UI reads."""
+def origin(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a journal says that its table came from; an older one knows the path alone."""
+    if found := facts.get("origin"):
+        return dict(found)
+    path = (facts["document"].get("data") or {}).get("path", "")
+    return {"kind": "local", "source": path, "name": PurePath(path).stem, "tags": {}}
+
+
+def dataset_inputs(dataset: Mapping[str, Any], origin: Mapping[str, Any]) -> list[DatasetInput]:
+    """The rows that trials see and, if there are any, those that they never do; the columns in the words that the
+    MLflow UI reads."""
     columns = [{"name": c["name"], "type": _TYPES[c["kind"]]} for c in dataset["columns"]]
     target = "double" if dataset["task"] == "regression" else "string"
     schema = json.dumps({"mlflow_colspec": [*columns, {"name": dataset["target"], "type": target}]})
-    profile = {name: dataset[name] for name in ("rows", "holdout_rows", "task", "target", "balance")}
-    return DatasetInput(
-        Dataset(
-            name=PurePath(source).stem, digest=dataset["digest"], source_type="local",
-            source=json.dumps({"uri": source}), profile=json.dumps(profile),
-            schema=schema if len(schema) <= _SCHEMA else None,
-        ),
-        tags=[InputTag("mlflow.data.context", "training")],
-    )  # fmt: skip
+    kind, key = _SOURCES.get(origin["kind"], (origin["kind"], "uri"))
+    held = hashlib.md5(f"{dataset['digest']} holdout".encode(), usedforsecurity=False).hexdigest()
+    about = {name: dataset[name] for name in ("task", "target")}
+    splits = [("training", dataset["digest"], _profile(dataset))]
+    if dataset["holdout_rows"]:
+        splits.append(("holdout", held, json.dumps({"rows": dataset["holdout_rows"], **about})))
+    return [
+        DatasetInput(
+            Dataset(
+                name=origin["name"], digest=digest, source_type=kind, source=json.dumps({key: origin["source"]}),
+                profile=profile, schema=schema if len(schema) <= _SCHEMA else None,
+            ),
+            tags=[InputTag("mlflow.data.context", split), *(InputTag(n, t[:500]) for n, t in origin["tags"].items())],
+        )
+        for split, digest, profile in splits
+    ]  # fmt: skip
+
+
+def _profile(dataset: Mapping[str, Any]) -> str:
+    """Counts, the balance of the target, and each column's gaps and different values, unless they are too many."""
+    whole = {name: dataset[name] for name in ("rows", "holdout_rows", "task", "target", "balance")}
+    columns = dataset["columns"]
+    counted = {
+        name: {c["name"]: c[name] for c in columns if c.get(name)} for name in ("missing", "distinct")
+    }  # fmt: skip
+    profile = json.dumps({**whole, "columns": len(columns), **counted})
+    return profile if len(profile) <= _SCHEMA else json.dumps(whole)
 
 
 def metric(name: str, value: float, seconds: float | None, step: int) -> Metric:

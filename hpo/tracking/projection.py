@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from hpo import crash
 from hpo.journal import PARENT, Entry, Journal
 from hpo.metric import Metric
-from hpo.tracking.layout import STATUS, dataset_input, metric, metrics, milliseconds, params, tags, texts
+from hpo.tracking.layout import STATUS, dataset_inputs, metric, metrics, milliseconds, origin, params, tags, texts
 from hpo.tracking.runs import Runs
 from hpo.tracking.server import Away, Refused, answered, connect, is_missing
 from hpo.trial import Trial
@@ -162,15 +162,16 @@ class Projection:
 
     def _origin_tags(self) -> dict[str, str]:
         facts = self._facts
-        origin = facts.get("provenance") or {}
-        git = origin.get("git") or {}
+        made = facts.get("provenance") or {}
+        git = made.get("git") or {}
         return texts({
+            **origin(facts)["tags"],
             "hpo.engine": facts.get("engine"),
             "hpo.identity": facts.get("identity"),
             "hpo.state": "running",
             "hpo.follows": facts.get("follows"),
-            "hpo.project_run": origin.get("project_run"),
-            "mlflow.source.name": origin.get("command"),
+            "hpo.project_run": made.get("project_run"),
+            "mlflow.source.name": made.get("command"),
             "mlflow.source.type": "LOCAL",
             "mlflow.source.git.commit": git.get("commit"),
             "mlflow.source.git.branch": git.get("branch"),
@@ -192,10 +193,10 @@ class Projection:
     def _show_dataset(self) -> None:
         """The driver notes the data set once it is prepared, which may be after this process began."""
         if not self._dataset and (found := self._journal.fact("dataset")):
-            dataset = [dataset_input(found, self._facts["document"]["data"]["path"])]
+            splits = dataset_inputs(found, origin(self._facts))
             with answered():
-                self.client.log_inputs(self.parent, dataset)
-            self._dataset = dataset
+                self.client.log_inputs(self.parent, splits)
+            self._dataset = splits[:1]  # no trial sees the hold-out
 
     # One trial: four calls, whatever its number, and one more for each 1,000 metrics and for each file.
 
@@ -208,7 +209,7 @@ class Projection:
         run_id = self._runs.find(trial.number)
         news: Mapping[str, str] = facts if run_id else {}
         if run_id is None:
-            run_id = self._runs.create_child(trial, facts)
+            run_id = self._runs.create_child(trial, {**facts, **texts(origin(self._facts)["tags"])})
         self.client.log_batch(
             run_id,
             metrics=metrics(trial, [m.name for m in self._metrics]),

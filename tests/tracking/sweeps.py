@@ -19,7 +19,10 @@ BEGUN = 1_790_000_000.0
 DATASET = {
     "digest": "d" * 32, "task": "binary", "target": "late", "rows": 80, "holdout_rows": 20,
     "balance": {"0": 0.5, "1": 0.5},
-    "columns": [{"name": "carrier", "kind": "categorical"}, {"name": "distance", "kind": "numeric"}],
+    "columns": [
+        {"name": "carrier", "kind": "categorical", "distinct": 14, "missing": 0},
+        {"name": "distance", "kind": "numeric", "missing": 3},
+    ],
 }  # fmt: skip
 
 

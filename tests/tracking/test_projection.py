@@ -6,6 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, ViewType
@@ -229,3 +230,32 @@ def test_functions_and_several_metrics(tmp_path: Path, uri: str) -> None:
     runs = runs_of(uri)
     assert child(runs, 0).data.metrics == {"cost": 2.0, "gain/now": 3.0, "cost_curve": 8.0}
     assert parent(runs).data.metrics == {"best_cost": 2.0, "best_gain/now": 3.0}
+
+
+def test_the_version_of_the_data_is_on_every_run(tmp_path: Path, uri: str) -> None:
+    """And on the data sets, one for each split; nothing says that a trial saw the hold-out."""
+    tags = {"hpo.data": "5a" * 32, "hpo.data.version": "v2", "hpo.data.md5": "0d" * 16}
+    origin = {"kind": "dvc", "source": "data/flights.parquet", "name": "flights", "tags": tags}
+    publish(journal_of(tmp_path, uri, map(finished, range(2)), origin=origin), uri, tmp_path)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("flights").experiment_id
+    found = client.search_runs([experiment], "tags.`hpo.data.version` = 'v2' AND tags.`hpo.data.md5` LIKE '0d0d%'")
+    assert len(found) == 3
+    sets = {
+        input.dataset.name: {tag.key: tag.value for tag in input.tags}
+        for run in found for input in run.inputs.dataset_inputs
+    }  # fmt: skip
+    assert sets["flights"].items() >= tags.items()
+    contexts = {
+        run.data.tags.get("hpo.trial", "parent"): sorted(
+            tag.value for input in run.inputs.dataset_inputs for tag in input.tags if tag.key == "mlflow.data.context"
+        )
+        for run in found
+    }
+    assert contexts == {"parent": ["holdout", "training"], "0": ["training"], "1": ["training"]}
+    (training,) = child(found, 0).inputs.dataset_inputs
+    profile = json.loads(training.dataset.profile)
+    assert (profile["rows"], profile["balance"], profile["distinct"]) == (80, {"0": 0.5, "1": 0.5}, {"carrier": 14})
+    assert profile["missing"] == {"distance": 3}
+    source = mlflow.data.get_source(training.dataset)
+    assert source.uri == "data/flights.parquet"
