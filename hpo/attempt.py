@@ -56,7 +56,7 @@ class Attempt:
         self._folder = folder
         self._stop = False
         self._reports: list[Report] = []
-        self._scores: dict[str, list[float]] = {}
+        self._scores: dict[str, dict[int, float]] = {}
         self._metrics: dict[str, float] = {}
         self._artifacts: list[str] = []
 
@@ -74,9 +74,9 @@ class Attempt:
         """True once a report was answered with "stop"; then `raise hpo.Pruned()`."""
         return self._stop
 
-    def score(self, metric: str, value: float) -> None:
-        """The next fold's score of one metric."""
-        self._scores.setdefault(metric, []).append(float(value))
+    def score(self, metric: str, value: float, fold: int) -> None:
+        """A fold's score of one metric."""
+        self._scores.setdefault(metric, {})[fold] = float(value)
 
     def log_metric(self, name: str, value: float) -> None:
         """A number that is logged with the trial and not optimised."""
@@ -106,9 +106,11 @@ class Attempt:
 
     def close(self, trial: Trial) -> Trial:
         """The trial with everything that was recorded here."""
+        folds = sorted({fold for scores in self._scores.values() for fold in scores})
         return replace(
             trial,
-            scores={name: tuple(folds) for name, folds in self._scores.items()},
+            scores={name: tuple(scores[k] for k in sorted(scores)) for name, scores in self._scores.items()},
+            folds=() if folds == [*range(len(folds))] else tuple(folds),
             metrics=dict(self._metrics),
             reports=tuple(self._reports),
             artifacts=tuple(dict.fromkeys(self._artifacts)),

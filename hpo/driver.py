@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpo.executors import Executor
+from hpo.executors import Executor, share
 from hpo.interrupts import Interrupts
 from hpo.journal import Journal
 from hpo.progress import Progress
 from hpo.searchers import Searcher, SpaceExhausted
+from hpo.stopping import Stopping
 from hpo.sweep import Sweep
 from hpo.trial import Trial
 
@@ -41,7 +42,7 @@ def drive(
     due = _Due(progress, interrupts)
     unfinished = progress.unfinished
     finished: list[Trial] = []
-    keep = searcher.keep if progress.sweep.search.pruner else None
+    keep = searcher.keep if progress.sweep.pruner else None
     while True:
         started: list[Trial] = []
         asked = 0  # of those started: another attempt has its number already
@@ -85,6 +86,7 @@ class _Due:
         self._before = progress.seconds
         self._begun = time.monotonic()
         self._interrupted: float | None = None
+        self._stopping = Stopping(progress, share(progress.sweep)[1])
 
     @property
     def seconds(self) -> float:
@@ -96,7 +98,10 @@ class _Due:
             return False
         if search.timeout is not None and self.seconds >= search.timeout:
             return False
-        return self._progress.hopeless is None
+        if self._stopping.is_spent or self._progress.hopeless:
+            return False
+        self._progress.enough = self._progress.enough or self._stopping.why()
+        return self._progress.enough is None
 
     @property
     def grace_is_over(self) -> bool:

@@ -21,7 +21,7 @@ from hpo import executors, objectives, searchers
 from hpo.command import run, verb
 from hpo.data import prepare
 from hpo.errors import InputError
-from hpo.sweep import Sweep
+from hpo.sweep import Named, Sweep
 from hpo.trial import Trial
 
 if TYPE_CHECKING:
@@ -61,12 +61,16 @@ def plan(sweep: Sweep, folder: Path, probe: bool = True) -> Plan:
             seconds = done.seconds * math.ceil(trials / workers)
             if sweep.search.timeout is not None:
                 seconds = min(seconds, sweep.search.timeout + done.seconds)
+            if sweep.search.budget.cpu_hours is not None:
+                seconds = min(seconds, 3600 * sweep.search.budget.cpu_hours / (workers * threads) + done.seconds)
             found = replace(found, seconds=seconds, bytes=trials * _trial_bytes(done))
     return replace(found, warnings=(*(dataset.notes if dataset else ()), *_warnings(sweep, found)))
 
 
 def _probe(sweep: Sweep, dataset: Dataset | None, trial: Trial) -> Trial:
-    alone = replace(sweep, search=replace(sweep.search, workers=1, threads=executors.share(sweep)[1], pruner=None))
+    alone = replace(
+        sweep, search=replace(sweep.search, workers=1, threads=executors.share(sweep)[1], pruner=Named("none"))
+    )
     with tempfile.TemporaryDirectory() as folder:
         objective = objectives.build(sweep, dataset)
         with closing(executors.build(alone, objective, Path(folder))) as executor:
@@ -88,10 +92,10 @@ def _warnings(sweep: Sweep, found: Plan) -> list[str]:
     ]
     if found.combinations < sweep.search.trials:
         said.append(f"the space has only {found.combinations:.0f} combinations for {sweep.search.trials} trials")
-    if sweep.search.pruner is not None:
+    if (pruner := sweep.pruner) is not None:
         from hpo.searchers.pruning import never_fires
 
-        pruner, folds = sweep.search.pruner, sweep.validation.folds if sweep.data else None
+        folds = sweep.validation.folds if sweep.data else None
         tried = found.probe if found.probe and found.probe.failure is None else None
         curve = tried is None or any(report.fold is not None or folds is None for report in tried.reports)
         why = never_fires(pruner.name, pruner.options, folds=folds, trials=sweep.search.trials, has_curve=curve)
@@ -108,6 +112,24 @@ def _describe(dataset: Dataset | None) -> str:
     profile: dict[str, Any] = dataset.profile
     told = {key.replace("_", " "): value for key, value in profile.items()}
     return ", ".join(f"{key} {value}" for key, value in told.items() if isinstance(value, (int, float, str)))
+
+
+def _ends(sweep: Sweep) -> str:
+    """What ends a trial early, and the sweep before its number of trials."""
+    search, stop = sweep.search, sweep.search.stop
+    said = []
+    if sweep.pruner is not None:
+        race = f", the {sweep.validation.folds} folds of a trial one by one" if sweep.pruner.name == "race" else ""
+        said.append(f"trials by {sweep.pruner.name}{race}")
+    if search.budget.cpu_hours is not None:
+        said.append(f"the search after {search.budget.cpu_hours:g} CPU hours")
+    if stop.patience is not None:
+        said.append(f"the search after {stop.patience} trials without a better one")
+    if stop.regret is not None:
+        said.append(f"the search once at most {stop.regret:g} {sweep.metric.name} is left to gain")
+    if stop.noise is not None:
+        said.append(f"the search once less is left to gain than {stop.noise:g} standard errors of the best score")
+    return "; ".join(said)
 
 
 @verb("plan", "python -m hpo.plan --space xgb.yaml")
@@ -161,13 +183,16 @@ def _print(found: Plan, sweep: Sweep) -> None:
     click.echo(f"  space     {len(sweep.space)} parameters, {combinations}")
     if begins := searchers.note(sweep):
         click.echo(f"  search    {begins}")
+    if ends := _ends(sweep):
+        click.echo(f"  ends      {ends}")
     click.echo(f"  machine   {found.workers} workers x {found.threads} threads")
     if found.probe is not None:
         value = "failed" if found.probe.values is None else f"{sweep.metric.name} {found.probe.values[0]:.5g}"
         click.echo(f"  probe     {duration(found.probe.seconds)}, {value}  ({say(found.probe.params)})")
     if found.seconds is not None and found.bytes is not None:
+        about = "at most" if sweep.pruner else "about"
         click.echo(
-            f"  estimate  {sweep.search.trials} trials in about {duration(found.seconds)} of search, "
+            f"  estimate  {sweep.search.trials} trials in {about} {duration(found.seconds)} of search, "
             f"{found.bytes / 1e6:.1f} MB of journal and tracking"
         )
     for warning in found.warnings:

@@ -25,6 +25,9 @@ class Progress:
         self.seconds = seconds
         self.stage: Stage = "searching"
         self.note = ""
+        self.enough: str | None = None  # why more search is not worth it, as `hpo.stopping` found
+        self.since_best = 0  # trials that have ended with a result since the best one did
+        self.trial_seconds = 0.0  # of all trials that have ended
         self.trials: dict[int, Trial] = {}
         self.best: Trial | None = None
         self.failures_in_a_row = 0
@@ -38,10 +41,12 @@ class Progress:
             self.trials[trial.number] = trial
             if trial.state != "running":
                 self._ended += 1
+                self.since_best += trial.state != "failed"
+                self.trial_seconds += trial.seconds
                 self._failed += trial.state == "failed"
                 self.failures_in_a_row = self.failures_in_a_row + 1 if trial.state == "failed" else 0
             if self._is_best(trial):
-                self.best = trial
+                self.best, self.since_best = trial, 0
 
     def _is_best(self, trial: Trial) -> bool:
         if trial.state != "complete" or trial.values is None:
@@ -62,6 +67,11 @@ class Progress:
         if self._ended >= ENOUGH and self._failed > limits.failure_share * self._ended:
             return f"{self._failed} of {self._ended} trials failed (limits.failure_share)"
         return None
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the search ended before its trials were used up, if it did."""
+        return (self.hopeless or self.enough) if len(self.trials) < self.sweep.search.trials else None
 
     @property
     def counts(self) -> Counter[str]:

@@ -78,7 +78,7 @@ def run(
         except Interrupted:
             at_once = True
         finally:
-            stopped = interrupts.name or (progress.hopeless if len(progress.trials) < sweep.search.trials else None)
+            stopped = interrupts.name or progress.stopped
             best = progress.best and progress.best.number
             journal.record(state=state, stopped=stopped, seconds=progress.seconds, best=best)
         unpublished = None
@@ -131,7 +131,9 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--cluster", metavar="WHERE", help="local, ssh, auto, tls://host:8786, or a cluster's class.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
-@click.option("--pruner", metavar="NAME", help="median, percentile, halving, hyperband, wilcoxon, patience or none.")
+@click.option(
+    "--pruner", metavar="NAME", help="race, median, percentile, halving, hyperband, wilcoxon, patience or none."
+)
 @click.option(
     "--set",
     "overrides",

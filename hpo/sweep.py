@@ -76,11 +76,32 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a search may use, whichever is used up first. CPU hours are those that trials hold their threads for."""
+
+    trials: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    timeout: Seconds | None = None
+    cpu_hours: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When more search is not worth it: trials without a better one, or a regret estimated to be so small.
+
+    `regret` in the metric's unit, `noise` in standard errors of the best trial's score over its folds.
+    """
+
+    patience: Annotated[int, Ge(1)] | None = None
+    regret: Annotated[float, Gt(0)] | None = None
+    noise: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True)
 class Search:
     """Who searches and for how long. `timeout` in seconds; `workers` None = one per free core.
 
     `portfolio`: how many configurations that were good on other data go first, None = the sampler decides; `enqueue`:
-    the user's own, tried before them.
+    the user's own, tried before them. `pruner` None = the sweep decides, see `Sweep.pruner`.
     """
 
     engine: Engine = "optuna"
@@ -90,6 +111,8 @@ class Search:
     enqueue: tuple[Mapping[str, Value], ...] = ()
     trials: Annotated[int, Ge(1), Le(1_000_000)] = 100
     timeout: Seconds | None = None
+    budget: Budget = Budget()
+    stop: Stop = Stop()
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     workers: Annotated[int, Ge(1), Le(1024)] | None = None
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
@@ -197,6 +220,13 @@ class Sweep:
     @property
     def metric(self) -> Metric:
         return self.metrics[0]
+
+    @property
+    def pruner(self) -> Named | None:
+        """Who stops trials early: the chosen one, else a race over the folds where there are some to compare."""
+        if self.search.pruner is None:
+            return Named("race") if self.model is not None and len(self.metrics) == 1 else None
+        return None if self.search.pruner.name == "none" else self.search.pruner
 
     @property
     def registered_model(self) -> str:

@@ -53,7 +53,8 @@ class Trial:
     """`values` holds one value per metric of the sweep, in the metric's own sign and unit.
 
     `scores` holds the fold scores by metric (extra metrics too), `metrics` any other number worth logging,
-    `memo` what the searcher must see again on replay. Times are seconds since the epoch.
+    `memo` what the searcher must see again on replay. `folds` says which folds the scores belong to; left out, they
+    are those of the first ones. Times are seconds since the epoch.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Trial:
     reports: tuple[Report, ...] = ()
     artifacts: tuple[str, ...] = ()
     memo: Mapping[str, Any] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
 
     @property
     def state(self) -> State:
@@ -91,7 +93,7 @@ class Trial:
         row: dict[str, Any] = {"number": self.number, "params": dict(self.params)}
         if self.attempt != 1:
             row["attempt"] = self.attempt
-        for name in ("started", "finished", "metrics", "artifacts", "memo"):
+        for name in ("started", "finished", "metrics", "artifacts", "memo", "folds"):
             if value := getattr(self, name):
                 row[name] = value
         if self.values is not None:
@@ -128,6 +130,7 @@ class Trial:
             reports=tuple(Report(*report) for report in row.get("reports", ())),
             artifacts=tuple(row.get("artifacts", ())),
             memo=row.get("memo", {}),
+            folds=tuple(row.get("folds", ())),
         )
 
     def failed(self, failure: Failure, finished: float) -> Trial:

@@ -48,6 +48,7 @@ PARTS = {
 }
 STORY = {
     "loader",
+    "stopping",
     "interrupts",
     "publisher",
     "resume",

@@ -50,7 +50,7 @@ def test_what_is_not_a_finite_number_fails(outcome: Any) -> None:
 def test_an_exception_keeps_what_was_recorded_and_starts_at_the_users_frame() -> None:
     def evaluate(attempt: Attempt) -> float:
         attempt.report(0.1, 0)
-        attempt.score("auc", 0.3)
+        attempt.score("auc", 0.3, 0)
         attempt.log_metric("seconds", 3)
         raise ValueError("no luck")
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import hpo
-from hpo.plan import Plan, command, plan
+from hpo.plan import Plan, _print, command, plan
 from tests.sweeps import SPACE, function_sweep, loss, raises
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,3 +115,12 @@ def test_bad_input_is_refused_before_anything_costs(tmp_path: Path, monkeypatch:
     assert done.exit_code == 2
     assert "did you mean 'n_estimators'" in done.output
     assert "Traceback" not in done.output
+
+
+def test_the_plan_says_what_ends_a_trial_and_the_search(capsys: pytest.CaptureFixture[str]) -> None:
+    stop = {"patience": 9, "regret": 0.1}
+    sweep = function_sweep(search={"pruner": "median", "budget": {"cpu_hours": 0.001}, "stop": stop})
+    _print(Plan("toy", math.inf, 1, 1), sweep)
+    said = capsys.readouterr().out
+    for part in ("trials by median", "after 0.001 CPU hours", "9 trials without a better", "at most 0.1 loss is left"):
+        assert part in said

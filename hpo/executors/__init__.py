@@ -40,7 +40,7 @@ def build(sweep: Sweep, objective: Objective, folder: Path, kind: Kind | None = 
         seed=sweep.search.seed,
         threads=threads if kind != "inline" else cores(),
         folder=folder,
-        two_way=sweep.search.pruner is not None,
+        two_way=sweep.pruner is not None,
         memory=sweep.limits.memory,
     )
     deadline = sweep.limits.trial_timeout

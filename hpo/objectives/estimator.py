@@ -24,7 +24,7 @@ from hpo.attempt import Attempt, Evaluate
 from hpo.data import Dataset, load
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.objectives.dotted import find
-from hpo.objectives.folds import cross_validate
+from hpo.objectives.folds import cross_validate, fold_order
 from hpo.objectives.scoring import needs_probabilities, predict, score
 from hpo.space import Choice, Parameter
 from hpo.sweep import Sweep
@@ -53,7 +53,7 @@ def open_estimator(sweep: Sweep, dataset: Dataset) -> Evaluate:
             predicted = predict(metrics, fitted, arrays.features[validation], len(dataset.classes))
             return score(metrics, predicted, arrays.target[validation])
 
-        return cross_validate(attempt, metrics, dataset.folds, run_fold)
+        return cross_validate(attempt, metrics, fold_order(sweep, dataset.folds, attempt.number), run_fold)
 
     return evaluate
 

@@ -20,7 +20,7 @@ from hpo.attempt import Attempt, Evaluate
 from hpo.data import Dataset, load
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
-from hpo.objectives.folds import cross_validate
+from hpo.objectives.folds import cross_validate, fold_order
 from hpo.objectives.matrices import DEFAULT_BINS, Matrices
 from hpo.objectives.scoring import Predicted, PredictedClasses, PredictedNumbers, score
 from hpo.predictor import labels_of, probabilities_of
@@ -92,7 +92,7 @@ def open_xgboost(sweep: Sweep, dataset: Dataset) -> Evaluate:
             raw = booster.predict(validation, iteration_range=(0, rounds[-1] if rounds else 0))
             return score(metrics, _predicted(raw, dataset), arrays.target[arrays.folds[fold][1]])
 
-        return cross_validate(attempt, metrics, dataset.folds, run_fold)
+        return cross_validate(attempt, metrics, fold_order(sweep, dataset.folds, attempt.number), run_fold)
 
     return evaluate
 

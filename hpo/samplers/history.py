@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.samplers.cost import seconds_of
 from hpo.samplers.encoding import Array, Encoding
 
 
@@ -22,7 +23,8 @@ from hpo.samplers.encoding import Array, Encoding
 class Evidence:
     """Finished trials in the order of their numbers; `values` is NaN and `failed` 1 where there is no result.
 
-    `violations` holds one column per constraint, above 0 where it is violated, NaN where it is not known.
+    `violations` holds one column per constraint, above 0 where it is violated, NaN where it is not known. `seconds` is
+    what a trial took.
     """
 
     encoding: Encoding
@@ -32,6 +34,7 @@ class Evidence:
     failed: Array
     violations: Array
     pending: Array
+    seconds: Array
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
@@ -87,6 +90,7 @@ class History:
                 len(finished), len(keys)
             ),
             np.array(pending).reshape(-1, len(space)),
+            np.array([seconds_of(trial) for trial in finished]),
         )
 
     def _row(self, trial: FrozenTrial) -> Array:

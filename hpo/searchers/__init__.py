@@ -23,19 +23,19 @@ def build(sweep: Sweep) -> Searcher:
     searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)))
     if begin.first:
         searcher = Beginning(searcher, begin.first)
-    if sweep.search.pruner is None:
+    if sweep.pruner is None:
         return searcher
     if len(sweep.metrics) > 1:
         raise InputError(
             Problem(
-                f"{sweep.search.pruner.name} cannot judge several metrics at once",
+                f"{sweep.pruner.name} cannot judge several metrics at once",
                 "search.pruner",
                 "leave the pruner out, or optimize one metric and list the others under metrics",
             )
         )
     from hpo.searchers.pruning import Pruning, make_rule
 
-    rule = make_rule(sweep.search.pruner.name, sweep.search.pruner.options)
+    rule = make_rule(sweep.pruner.name, sweep.pruner.options)
     return Pruning(searcher, rule, sweep.metric, fold_scores=sweep.data is not None)
 
 

@@ -83,7 +83,7 @@ def _chosen(sweep: Sweep) -> tuple[Named, str]:
         return Named("tpe"), f"TPE for {len(sweep.metrics)} metrics at once"
     if features > FEATURES:
         return Named("tpe"), f"TPE for a space as wide as {features} features"
-    return Named("gp"), "a Gaussian process"
+    return Named("gp", {"cost_aware": True}), "a Gaussian process"
 
 
 def _defaults(sweep: Sweep) -> dict[str, Any]:

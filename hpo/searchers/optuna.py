@@ -28,6 +28,7 @@ from optuna.trial import TrialState, create_trial
 from hpo import samplers
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
+from hpo.samplers.cost import SECONDS
 from hpo.searchers.port import SpaceExhausted
 from hpo.searchers.terms import Axis, axes, check_options, seed_of, standing
 from hpo.space import Parameter, Space
@@ -72,7 +73,7 @@ class OptunaSearcher:
         self._kind = kind
         self._size = space.count() if kind.exhaustive else float("inf")
         self._axes = axes(space)
-        self._distributions = {name: _distribution(axis) for name, axis in self._axes.items()}
+        self._distributions = {name: distribution(axis) for name, axis in self._axes.items()}
         self._storage = optuna.storages.InMemoryStorage()
         with _quiet():
             self._study = optuna.create_study(
@@ -171,6 +172,8 @@ class OptunaSearcher:
             step = max((report.step for report in trial.reports if report.fold is None), default=0)
             self._storage.set_trial_intermediate_value(id, step, reached)
             values = (reached,)
+        # Of a failed one nothing is known; left out, it would be the time that passed in this process.
+        self._storage.set_trial_system_attr(id, SECONDS, 0.0 if trial.state == "failed" else trial.seconds)
         self._storage.set_trial_state_values(id, state, values)
         self._told.append(trial.number)
 
@@ -263,7 +266,7 @@ def _check_sampler(named: Named, sweep: Sweep) -> None:
         raise InputError(*problems)
 
 
-def _distribution(axis: Axis) -> BaseDistribution:
+def distribution(axis: Axis) -> BaseDistribution:
     if axis.kind == "real":
         return FloatDistribution(axis.low, axis.high, log=axis.log)
     if axis.kind == "whole":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
 from hpo.searchers.port import Searcher
+from hpo.searchers.racing import Race
 from hpo.searchers.rules import (
     Halving,
     Hyperband,
@@ -45,7 +47,7 @@ class Pruning:
         return self._searcher.ask(number)
 
     def tell(self, trial: Trial) -> None:
-        self._searcher.tell(trial)
+        self._searcher.tell(self._completed(trial) if trial.state == "pruned" else trial)
         if trial.state == "running":
             return
         self._running.pop(trial.number, None)
@@ -61,6 +63,18 @@ class Pruning:
                 self._rule.learn(number, (), None)
             course = self._running[number] = _Course(number, self._sign, self._fold_scores)
         return self._rule.keep(course.point(report)) and self._searcher.keep(number, report)
+
+    def _completed(self, trial: Trial) -> Trial:
+        """A stopped trial as it would have ended, where the rule can tell: so every searcher learns from it."""
+        if not isinstance(self._rule, Race):
+            return trial
+        course = _Course(trial.number, self._sign, self._fold_scores)
+        whole = self._rule.whole([course.point(report) for report in trial.reports])
+        if whole is None:
+            return trial
+        value, times = whole
+        finished = (trial.started or 0.0) + trial.seconds * times
+        return replace(trial, pruned=False, values=(self._sign * value,), finished=finished)
 
 
 class _Course:
@@ -121,6 +135,8 @@ def never_fires(
         )
     if name == "patience":
         return None if has_curve else "patience judges curves, and fold scores are none"
+    if name == "race":
+        return "race compares fold scores, and a function has none" if folds is None else None
     if name == "wilcoxon":
         if folds is None:
             return None
@@ -155,6 +171,10 @@ def _not_negative(value: Any) -> str | None:
     return None if fine else "a number, at least 0"
 
 
+def _yes_or_no(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
 _START = {"n_startup": _whole(0), "warmup": _whole(0)}
 _RUNGS = {"min_resource": _whole(1), "eta": _whole(2)}
 _RULES: dict[str, tuple[Any, dict[str, Check]]] = {
@@ -163,5 +183,6 @@ _RULES: dict[str, tuple[Any, dict[str, Check]]] = {
     "halving": (Halving, _RUNGS),
     "hyperband": (Hyperband, {"max_resource": _whole(1), **_RUNGS}),
     "wilcoxon": (Wilcoxon, {"p_threshold": _between(0, 1), "n_startup": _whole(2)}),
+    "race": (Race, {"risk": _between(0, 0.5), "n_startup": _whole(1), "rounds": _yes_or_no}),
     "patience": (Patience, {"n": _whole(1), "min_delta": _not_negative}),
 }

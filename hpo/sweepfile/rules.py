@@ -24,7 +24,7 @@ SAMPLERS = {
     "hyperopt": ("tpe", "anneal", "rand"),
     "random": (),
 }
-PRUNERS = ("median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
+PRUNERS = ("race", "median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
 CLUSTERS = {"local": ("local",), "dask": ("local", "ssh"), "ray": ("local", "auto")}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 REMOTE = ("s3", "https")
@@ -304,6 +304,7 @@ def _search(file: File, broken: Collection[str]) -> Iterator[Breach]:
             yield Breach(("search", "sampler"), f"the sampler {name} takes one metric only", hint)
         if pruner != "none":
             yield Breach(("search", "pruner"), "several metrics cannot be pruned", "pruner: none")
+    yield from _stop(file, broken)
     yield from _enqueued(file, broken)
     if name in ("grid", "brute_force"):
         for key in ("portfolio", "enqueue"):
@@ -313,6 +314,17 @@ def _search(file: File, broken: Collection[str]) -> Iterator[Breach]:
             if isinstance(parameter, Float) and parameter.step is None and parameter.low != parameter.high:
                 hint = "give it a step, or make it a choice"
                 yield Breach(("space", parameter.name), f"the sampler {name} needs a finite space", hint)
+
+
+def _stop(file: File, broken: Collection[str]) -> Iterator[Breach]:
+    stop = file.search.stop
+    if len(file.metric) > 1 and "metric" not in broken:
+        for key in ("patience", "regret", "noise"):
+            if getattr(stop, key) is not None:
+                yield Breach(("search", "stop", key), "several metrics have no single best trial", "leave it out")
+    elif stop.noise is not None and file.objective:
+        hint = "say how much is not worth the search: regret: 0.001"
+        yield Breach(("search", "stop", "noise"), "a function has no folds whose spread is the noise", hint)
 
 
 def _enqueued(file: File, broken: Collection[str]) -> Iterator[Breach]:
@@ -336,8 +348,12 @@ def _parents(parameter: Parameter, guess: Mapping[str, Any]) -> str:
 
 
 def search(file: File) -> Search:
-    """With the engine's own sampler filled in, and no pruner where it says `none`."""
+    """With the engine's own sampler and the budget filled in; of two limits the lower one holds."""
     known = SAMPLERS[file.search.engine]
     sampler = file.search.sampler or (Named(known[0]) if known else None)
-    pruner = file.search.pruner
-    return replace(file.search, sampler=sampler, pruner=pruner if pruner and pruner.name != "none" else None)
+    budget = file.search.budget
+    trials = [n for n in (file.search.trials, budget.trials) if n is not None]
+    if budget.trials is not None and file.search.trials == Search.trials:
+        trials = [budget.trials]
+    timeouts = [s for s in (file.search.timeout, budget.timeout) if s is not None]
+    return replace(file.search, sampler=sampler, trials=min(trials), timeout=min(timeouts, default=None))

@@ -28,7 +28,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
-from hpo.sweep import Data, Execution, Limits, Named, Promote, Search, Slice, Tls, Validation
+from hpo.sweep import Budget, Data, Execution, Limits, Named, Promote, Search, Slice, Stop, Tls, Validation
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
 METRIC = r"^[A-Za-z0-9_][A-Za-z0-9_. \-]{0,199}$"
@@ -209,9 +209,34 @@ class File(Form):
                 "Guesses of your own, tried first; what one leaves open has its default, or the middle of its range",
                 Annotated[list[dict[Identifier, Scalar]], MaxLen(1000)],
             ),
-            pruner=("median percentile halving hyperband wilcoxon patience none", NamedText),
+            pruner=(
+                "race (the default for a model) median percentile halving hyperband wilcoxon patience none",
+                NamedText,
+            ),
             trials="How many trials in all",
             timeout=("Longest time for the whole search: seconds or 30m, 1h30m", Seconds),
+            budget=(
+                "What the search may use, whichever is used up first",
+                Annotated[
+                    Budget,
+                    Written(
+                        trials="As search.trials",
+                        timeout=("As search.timeout", Seconds),
+                        cpu_hours="Hours that the trials may hold their threads for, all together",
+                    ),
+                ],
+            ),
+            stop=(
+                "When to stop before the budget is used up",
+                Annotated[
+                    Stop,
+                    Written(
+                        patience="After so many trials without a better one",
+                        regret="Once so little of the metric is left to gain, estimated at 95 % confidence",
+                        noise="Once less is left to gain than so many standard errors of the best score over its folds",
+                    ),
+                ],
+            ),
             seed="Same seed, same splits and same proposals",
             workers=(
                 "Trials at a time; when left out, or auto: one per free core, or as many as the cluster has room for",

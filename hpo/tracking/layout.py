@@ -119,7 +119,9 @@ def numbers(trial: Trial, names: Sequence[str]) -> list[tuple[str, float, int]]:
     for name, folds in trial.scores.items():
         if len(folds) > 1:
             points.append((f"{name}_std", pstdev(folds), 0))
-        points += [(f"{name}_fold", value, fold) for fold, value in enumerate(folds)]
+        points += [
+            (f"{name}_fold", value, fold) for fold, value in zip(trial.folds or range(len(folds)), folds, strict=True)
+        ]
     return points + [(f"{names[0]}_curve", value, step) for step, value in _curve(trial)]
 
 

@@ -99,9 +99,20 @@ class Table:
     def curves(self, configuration: dict[str, Any]) -> np.ndarray:
         """Loss per fold and round, up to the configuration's number of rounds."""
         recorded = self._predict(configuration)[: self.folds * len(self.rounds)].reshape(self.folds, -1)
-        last = configuration["n_estimators"]
-        steps = np.append(self.rounds[self.rounds < last], last)
+        steps = self.steps(configuration)
         return np.array([np.interp(steps, self.rounds, fold) for fold in recorded])
+
+    def steps(self, configuration: dict[str, Any]) -> np.ndarray:
+        """The recorded rounds up to the configuration's last one."""
+        last = configuration["n_estimators"]
+        return np.append(self.rounds[self.rounds < last], last)
+
+    def folds_of(self, configuration: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and seconds of each fold."""
+        recorded, last = self._predict(configuration), configuration["n_estimators"]
+        losses = recorded[: self.folds * len(self.rounds)].reshape(self.folds, -1)
+        seconds = recorded[-self.folds :] * last / self.rounds[-1]
+        return np.array([np.interp(last, self.rounds, fold) for fold in losses]), seconds
 
     def _predict(self, configuration: dict[str, Any]) -> np.ndarray:
         kept = self._kept

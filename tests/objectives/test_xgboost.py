@@ -16,9 +16,10 @@ from hpo import objectives
 from hpo.attempt import Attempt, Keep, run_attempt
 from hpo.data import Dataset, load
 from hpo.errors import InputError
+from hpo.objectives.folds import fold_order
 from hpo.objectives.xgboost import is_reported
 from hpo.space import Float, Space
-from hpo.sweep import Sweep, Validation
+from hpo.sweep import Search, Sweep, Validation
 from hpo.trial import Trial
 from tests.data.sweeps import bundled
 
@@ -139,6 +140,19 @@ def test_stop_after_a_fold_keeps_its_score(tmp_path: Path) -> None:
     trial = run(sweep, dataset, {}, keep=lambda report: report.fold is not None or report.step < 1)
     assert trial.state == "pruned"
     assert len(trial.scores["roc_auc"]) == 2
+
+
+def test_a_race_runs_the_folds_in_the_trials_own_order(tmp_path: Path) -> None:
+    sweep, dataset = bundled("flights", tmp_path, 600, fixed={"n_estimators": 5}, search=Search(seed=7))
+    order = fold_order(sweep, 3, 0)
+    assert order != [0, 1, 2]
+    whole, stopped = run(sweep, dataset, {}), run(sweep, dataset, {}, keep=lambda report: report.fold is not None)
+    assert [r.step for r in whole.reports if r.fold is None] == order
+    assert whole.folds == ()
+    assert (stopped.state, stopped.folds) == ("pruned", (order[0],))
+    assert stopped.scores["roc_auc"] == (whole.scores["roc_auc"][order[0]],)
+    in_order, same = bundled("flights", tmp_path, 600, fixed={"n_estimators": 5})
+    assert run(in_order, same, {}).scores == whole.scores
 
 
 def test_unknown_names_are_refused_before_the_first_trial(tmp_path: Path) -> None:

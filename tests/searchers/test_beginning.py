@@ -25,7 +25,7 @@ def sweep(space: Space = PLAIN, sampler: str | None = None, model: str | None = 
 
 def test_auto_knows_xgboost() -> None:
     found = opening(sweep(BOOSTED, "auto"))
-    assert (len(found.first), found.sampler) == (9, Named("gp"))
+    assert (len(found.first), found.sampler) == (9, Named("gp", {"cost_aware": True}))
     expected = "the defaults of XGBoost, then 8 configurations that were good on other data, then a Gaussian process"
     assert found.note == f"auto: {expected}"
     assert searchers.note(sweep(BOOSTED)) == found.note, "auto is the default"
