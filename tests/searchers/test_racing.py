@@ -13,6 +13,7 @@ import pytest
 from hpo import searchers
 from hpo.metric import Metric
 from hpo.objectives.folds import fold_order
+from hpo.searchers.curves import EARLY
 from hpo.searchers.port import Searcher
 from hpo.searchers.pruning import Pruning, make_rule, never_fires
 from hpo.space import Float, Space
@@ -121,6 +122,35 @@ def test_nothing_is_stopped_before_the_start_up_is_over() -> None:
     racing = race(Listener(), n_startup=3)
     states = [run(racing, number, around(mean, 0.01)).state for number, mean in enumerate((0.8, 0.5, 0.4, 0.5))]
     assert states == ["complete", "complete", "complete", "pruned"]
+
+
+def test_inside_a_fold_a_curve_that_cannot_rise_far_enough_is_the_end() -> None:
+    """After enough of its like; one that still may is left alone, and the searcher is told of the end foreseen."""
+
+    def curve(top: float, rounds: int, fold: int) -> list[Report]:
+        return [Report(r, top * (1 - 0.8 ** (r + 1)), fold) for r in range(rounds)]
+
+    listener = Listener()
+    racing = race(listener, rounds=True)
+    for number in range(6):
+        reports = []
+        for fold in range(5):
+            top = 0.88 + number / 1000 + FOLDS[fold] / 10
+            reports += [*curve(top, 40, fold), Report(fold, top * (1 - 0.8**40))]
+        assert all(racing.keep(number, report) for report in reports if report.fold is None)
+        values = (sum(r.value for r in reports if r.fold is None) / 5,)
+        racing.tell(replace(racing.ask(number), started=0.0, finished=5.0, values=values, reports=tuple(reports)))
+    slow, low = curve(0.9, 20, 0), curve(0.5, 20, 0)
+    assert all(racing.keep(6, report) for report in slow)
+    kept = [racing.keep(7, report) for report in low]
+    assert kept == [True] * (len(kept) - kept[::-1].index(True)) + [False] * kept[::-1].index(True)
+    assert EARLY - 1 <= kept.index(False) < 19
+    told = tuple(low[: kept.index(False) + 1])
+    racing.tell(replace(racing.ask(7), started=0.0, finished=0.5, pruned=True, reports=told))
+    last = listener.told[-1]
+    assert last.state == "complete"
+    assert last.values is not None
+    assert 0.35 < last.values[0] < 0.6
 
 
 def test_few_are_stopped_wrongly() -> None:
