@@ -6,11 +6,15 @@ between two lines costs a trial another run, and never a result. Who searches an
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
+from typing import Protocol
 
 from hpo.executors import Executor, share
+from hpo.executors.port import KeepTrial
 from hpo.interrupts import Interrupts
 from hpo.journal import Journal
 from hpo.progress import Progress
@@ -20,9 +24,18 @@ from hpo.sweep import Sweep
 from hpo.trial import Trial
 
 GRACE = 10.0  # seconds that running trials get after the first Ctrl-C
+SHARE = 0.02  # of the slots' time that may be spent waiting for the searcher
 TICK = 0.5  # seconds after which a waiting driver looks at clock, signals and display
 
 Show = Callable[[Progress], None]
+
+
+class Clock(Protocol):
+    """What the loop needs of time; the module `time` is one."""
+
+    def time(self) -> float: ...
+
+    def monotonic(self) -> float: ...
 
 
 def drive(
@@ -32,6 +45,7 @@ def drive(
     progress: Progress,
     interrupts: Interrupts,
     show: Show,
+    clock: Clock = time,
 ) -> None:
     """Ask, record, run, record, tell. Results and the starts that follow from them share one commit.
 
@@ -39,7 +53,8 @@ def drive(
     """
     for trial in progress.trials.values():
         searcher.tell(trial)
-    due = _Due(progress, interrupts)
+    due = _Due(progress, interrupts, clock)
+    ahead = _Ahead(searcher, clock)
     unfinished = progress.unfinished
     finished: list[Trial] = []
     keep = searcher.keep if progress.sweep.pruner else None
@@ -50,10 +65,11 @@ def drive(
         try:
             for trial in finished:
                 searcher.tell(trial)
-            while executor.free > len(started) and not interrupts and (unfinished or due(asked)):
-                trial = unfinished.pop(0) if unfinished else searcher.ask(len(progress.trials) + asked)
+                ahead.learn(trial)
+            while executor.free > len(started) and not interrupts and (unfinished or due(asked, ahead.asked)):
+                trial = unfinished.pop(0) if unfinished else ahead.take(len(progress.trials) + asked)
                 asked += trial.number not in progress.trials
-                started.append(replace(trial, started=time.time()))
+                started.append(replace(trial, started=clock.time()))
         except SpaceExhausted:
             due.exhausted = True
         finally:
@@ -65,36 +81,91 @@ def drive(
         for trial in started:
             executor.submit(trial)
         show(progress)
-        waiting = not interrupts and (unfinished or due(0))  # a cluster may have no room now, and have some later
+        # A cluster may have no room now, and have some later.
+        waiting = not interrupts and (unfinished or due(0, ahead.asked))
         if due.grace_is_over or not (executor.busy or waiting):
             return
         finished = []
-        for trial in executor.wait(keep, timeout=TICK):
+        for trial in ahead.wait(executor, keep, len(progress.trials), due):
             if _worth_another_attempt(trial, progress.sweep):
                 unfinished.append(trial.again())
             else:
                 finished.append(trial)
 
 
+class _Ahead:
+    """Trials asked for while all slots were busy, so that none of them waits for the searcher when it is free.
+
+    What is asked early is asked with less knowledge, so only where it pays: when the slots would otherwise wait for
+    more than `SHARE` of their time. One slot never does: its trials are asked for one after the other, each after all
+    results before it, and a resumed sweep asks the same.
+    """
+
+    def __init__(self, searcher: Searcher, clock: Clock) -> None:
+        self.asked: deque[Trial] = deque()
+        self._searcher = searcher
+        self._clock = clock
+        self._asking = 0.0  # seconds an ask, of late
+        self._trying = math.inf  # seconds a trial, of late
+
+    def take(self, number: int) -> Trial:
+        """Trial `number`, asked for already or now."""
+        return self.asked.popleft() if self.asked else self._ask(number)
+
+    def learn(self, trial: Trial) -> None:
+        self._trying = _blend(self._trying, trial.seconds)
+
+    def wait(self, executor: Executor, keep: KeepTrial | None, count: int, due: _Due) -> Sequence[Trial]:
+        """The results that come next; until one is here, ask for what will be started after it. `count`: trials so far.
+
+        SpaceExhausted is left to the loop, which starts what was asked for before it.
+        """
+        slots = executor.free + executor.busy
+        came: Sequence[Trial] = ()
+        while len(self.asked) < slots and self._pays(slots) and due(len(self.asked)) and not came:
+            try:
+                self.asked.append(self._ask(count + len(self.asked)))
+            except SpaceExhausted:
+                due.exhausted = True
+            came = executor.wait(keep, timeout=0.0)
+        return came or executor.wait(keep, timeout=TICK)
+
+    def _pays(self, slots: int) -> bool:
+        return slots > 1 and slots * self._asking > SHARE * self._trying
+
+    def _ask(self, number: int) -> Trial:
+        begun = self._clock.monotonic()
+        trial = self._searcher.ask(number)
+        self._asking = _blend(self._asking, self._clock.monotonic() - begun)
+        return trial
+
+
+def _blend(before: float, now: float) -> float:
+    """A mean that forgets."""
+    return now if not before or math.isinf(before) else 0.9 * before + 0.1 * now
+
+
 class _Due:
     """Whether another trial may start: the budget, the clock, failures in a row, and the user's patience."""
 
-    def __init__(self, progress: Progress, interrupts: Interrupts) -> None:
+    def __init__(self, progress: Progress, interrupts: Interrupts, clock: Clock) -> None:
         self.exhausted = False
+        self._clock = clock
         self._progress = progress
         self._interrupts = interrupts
         self._before = progress.seconds
-        self._begun = time.monotonic()
+        self._begun = clock.monotonic()
         self._interrupted: float | None = None
         self._stopping = Stopping(progress, share(progress.sweep)[1])
 
     @property
     def seconds(self) -> float:
-        return self._before + time.monotonic() - self._begun
+        return self._before + self._clock.monotonic() - self._begun
 
-    def __call__(self, starting: int) -> bool:
+    def __call__(self, starting: int, asked: Sized = ()) -> bool:
+        """Beside so many that are starting; what was `asked` for before the space was exhausted may still start."""
         search = self._progress.sweep.search
-        if len(self._progress.trials) + starting >= search.trials or self.exhausted:
+        if len(self._progress.trials) + starting >= search.trials or (self.exhausted and not asked):
             return False
         if search.timeout is not None and self.seconds >= search.timeout:
             return False
@@ -106,9 +177,9 @@ class _Due:
     @property
     def grace_is_over(self) -> bool:
         if self._interrupts and self._interrupted is None:
-            self._interrupted = time.monotonic()
+            self._interrupted = self._clock.monotonic()
             self._progress.stage = "stopping"
-        return self._interrupted is not None and time.monotonic() > self._interrupted + GRACE
+        return self._interrupted is not None and self._clock.monotonic() > self._interrupted + GRACE
 
 
 def _worth_another_attempt(trial: Trial, sweep: Sweep) -> bool:

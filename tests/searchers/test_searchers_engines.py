@@ -9,16 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from hpo import searchers
 from hpo.errors import InputError
 from hpo.metric import Metric
-from hpo.searchers import hyperopt, optuna
+from hpo.searchers import Searcher, hyperopt, optuna
 from hpo.searchers.terms import Axis
 from hpo.space import Choice, Float, Int, Parameter, Space
 from hpo.sweep import Engine, Named, Search, Sweep
-from hpo.trial import Failure, Report, Trial
+from hpo.trial import Failure, Params, Report, Trial
 
 SCORE, LOSS = Metric("score", "maximize"), Metric("loss", "minimize")
 SPACE = Space((Float("x", 0.0, 1.0), Int("k", 1, 3)))
@@ -68,6 +69,42 @@ def test_a_wrong_sampler_is_refused(wrong: Sweep, says: str) -> None:
     with pytest.raises(InputError) as refused:
         searchers.build(wrong)
     assert says in str(refused.value)
+
+
+def asked(searcher: Searcher, trials: int, in_flight: int = 0) -> list[Params]:
+    """The proposals of a sweep in which so many trials never end."""
+    found = []
+    for number in range(trials):
+        trial = searcher.ask(number)
+        found.append(trial.params)
+        if number >= in_flight:
+            x = trial.params["x"]
+            assert isinstance(x, float)
+            searcher.tell(replace(trial, values=(-((x - 0.3) ** 2),), started=1.0, finished=2.0))
+    return found
+
+
+def test_tpe_looks_at_a_bounded_number_of_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    build = TPESampler._build_parzen_estimator
+
+    def note(self: TPESampler, study: Any, space: Any, trials: Any, handle_below: bool) -> Any:
+        estimator = build(self, study, space, trials, handle_below)
+        seen.append(len(estimator._mixture_distribution.weights))
+        return estimator
+
+    monkeypatch.setattr(TPESampler, "_build_parzen_estimator", note)
+    with monkeypatch.context() as theirs:
+        theirs.setattr(optuna, "_BoundedTPE", TPESampler)
+        plain = asked(optuna.build(sweep("optuna", "tpe")), 120)
+    assert max(seen) > 90
+    monkeypatch.setattr(optuna, "MOST", 40)
+    seen.clear()
+    bounded = asked(optuna.build(sweep("optuna", "tpe")), 120, in_flight=3)
+    assert max(seen) == 40 + 3 + 1, "those in flight, and the prior"
+    monkeypatch.setattr(optuna, "MOST", 1000)
+    assert asked(optuna.build(sweep("optuna", "tpe")), 120) == plain
+    assert bounded != plain
 
 
 def test_a_grid_of_a_conditional_space_is_refused() -> None:
