@@ -42,6 +42,7 @@ class Projection:
         self._facts: dict[str, Any] = {}
         self._metrics: list[Metric] = []
         self._client: MlflowClient | None = None
+        self._experiment = ""
         self._best: dict[str, float] = {}
         self._points: list[MetricRow] = []
         self._dataset: list[DatasetInput] = []
@@ -56,7 +57,8 @@ class Projection:
 
     @property
     def experiment(self) -> str:
-        return self._runs.experiment
+        """Its id; empty before the server has answered for the first time."""
+        return self._experiment
 
     @property
     def parent(self) -> str:
@@ -149,6 +151,7 @@ class Projection:
         self._metrics = [Metric(name, direction) for name, direction in self._facts["metrics"]]
         with answered():
             self._runs = Runs(client, self._journal, self._uri)
+            self._experiment = self._runs.experiment
             self._runs.parent(self._origin_tags())
             self._client = client
             try:
