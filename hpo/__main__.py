@@ -14,6 +14,9 @@ VERBS = {
     "sync": ("hpo.sync:command", "Publish to MLflow what is not there yet."),
     "ui": ("hpo.ui:command", "Look at the runs in MLflow's UI."),
     "server": ("hpo.server.__main__:command", "Start an MLflow server safely, check one, give accounts."),
+    "promote": ("hpo.promote:command", "Make a version the champion, by hand."),
+    "rollback": ("hpo.rollback:command", "Make the previous champion champion again."),
+    "history": ("hpo.history:command", "Show who was champion from when to when, and why."),
     "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
 }
 main = lazy_group(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hpo.card import card, record
 from hpo.data import Dataset, holdout_frame
 from hpo.digest import difference, digests
 from hpo.journal import Journal
@@ -22,7 +24,7 @@ from hpo.loader import from_document
 from hpo.objectives.judging import UnlikeError, gather, holdout_scores
 from hpo.objectives.refit import refit
 from hpo.predictor import Predictor
-from hpo.registry import Candidate, Champion, Promotion
+from hpo.registry import Candidate, Champion, Promotion, describe
 from hpo.registry import promote as register
 from hpo.sweep import Sweep
 from hpo.tracking.projection import Projection
@@ -41,11 +43,26 @@ def stage(journal: Journal, folder: Path) -> dict[str, Any]:
         return done
     shutil.rmtree(folder, ignore_errors=True)
     sweep, dataset = _restore(facts)
-    refit(sweep, dataset, journal.trials()[facts["best"]], folder, len(os.sched_getaffinity(0)))
-    scores = holdout_scores(sweep, dataset, Predictor(folder)) if dataset.holdout_rows else {}
-    done = {"trial": facts["best"], "scores": scores, "sha256": digests(folder)}
+    threads = len(os.sched_getaffinity(0))
+    refit(sweep, dataset, journal.trials()[facts["best"]], folder, threads)
+    scores = {}
+    if dataset.holdout_rows:
+        _open_holdout(journal)
+        scores = holdout_scores(sweep, dataset, Predictor(folder))
+    done = {"trial": facts["best"], "scores": scores, "sha256": digests(folder), "threads": threads}
     journal.record(model=done)
     return done
+
+
+def _open_holdout(journal: Journal) -> None:
+    """Written down before the first row is read: when, and what had been decided by then.
+
+    One entry a search; a second one says that the search was continued after its model had been judged.
+    """
+    opened = journal.fact("holdout", [])
+    now = {"trials": sum(journal.counts().values()), "best": journal.fact("best")}
+    if not opened or {key: opened[-1][key] for key in now} != now:
+        journal.record(holdout=[*opened, {"opened": time.time(), **now}])
 
 
 def promote(journal: Journal, folder: Path, projection: Projection) -> None:
@@ -62,6 +79,10 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
             outcome = register(
                 projection.client, projection.experiment, projection.parent, candidate, partial(judge, sweep, dataset)
             )  # fmt: skip
+            journal.record(judged=facts.get("judged") or time.time())
+            made = record(journal.facts(), journal.trials()[model["trial"]], journal.counts(), outcome.to_json())
+            describe(projection.client, outcome, card(made), made["when"])
+            projection.client.log_dict(projection.parent, made, "promotion.json")
     except Exception as error:
         if isinstance(error, TrackingError) and not isinstance(error, Refused):
             raise
@@ -99,8 +120,13 @@ def _candidate(
 ) -> Candidate:
     assert sweep.promote is not None
     git = (facts.get("provenance") or {}).get("git") or {}
-    tags = {"hpo.identity": facts["identity"], "hpo.data": dataset.file_digest}
-    tags |= (facts.get("origin") or {}).get("tags") or {}  # the version of the data, as on the runs
+    estimate = facts.get("estimate") or {}
+    known = {
+        "hpo.identity": facts["identity"], "hpo.data": dataset.file_digest, "hpo.estimate": estimate.get("value"),
+        "hpo.who": (facts.get("provenance") or {}).get("user"),
+        **((facts.get("origin") or {}).get("tags") or {}),  # the version of the data, as on the runs
+    }  # fmt: skip
+    tags = {name: str(value) for name, value in known.items() if value is not None}
     if git:
         tags |= {"hpo.git.commit": git["commit"], "hpo.git.dirty": str(git["dirty"]).lower()}
     example = holdout_frame(dataset)[0] if dataset.holdout_rows else None

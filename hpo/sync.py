@@ -23,6 +23,7 @@ from hpo.journal import Journal
 from hpo.lease import Lease, holder
 from hpo.redact import Redacting
 from hpo.resume import find, journals
+from hpo.tracking import settle_environment
 
 if TYPE_CHECKING:
     from hpo.delivery import Delivery
@@ -31,13 +32,6 @@ TICK = 0.2  # seconds between two looks at the journal
 PAUSE = 2.0  # the longest pause before the next try at a server that does not answer
 PATIENCE = 15.0  # seconds of silence from the server after which, the search being over, the rest stays for later
 PENDING = 75  # the exit code of a follower that left something behind
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the client's own retries create runs twice
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 
 def follow(path: Path) -> int:
@@ -114,8 +108,7 @@ def is_live(journal: Journal) -> bool:
 
 
 def _open(journal: Journal) -> Delivery:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    settle_environment()
     from hpo.delivery import Delivery
 
     return Delivery(journal)

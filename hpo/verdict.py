@@ -80,6 +80,19 @@ class Evidence:
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"gates": [asdict(gate) | {"passed": gate.passed} for gate in self.gates]}
 
+    def lines(self) -> list[str]:
+        """For a person: scores with their intervals, the gain, every gate."""
+        said = []
+        if self.challenger is not None:
+            said.append(f"hold-out {self.metric}  {self.challenger} on {self.rows} rows")
+        if self.champion is not None:
+            said.append(f"  the champion's  {self.champion}, version {self.champion_version}, same rows")
+        if self.gain is not None:
+            said.append(f"  the gain        {self.gain}, {self.method}, each end at confidence {self.confidence:g}")
+        if self.unscorable is not None:
+            said.append(f"  the champion, version {self.champion_version}, cannot be scored: {self.unscorable}")
+        return said + [f"  {'holds' if gate.passed else 'FAILS'}  {gate}" for gate in self.gates]
+
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Evidence:
         intervals = {name: row[name] and Interval(**row[name]) for name in ("challenger", "champion", "gain")}

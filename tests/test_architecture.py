@@ -58,8 +58,9 @@ STORY = {
     "driver",
     "promotion",
     "delivery",
+    "card",
 }
-VERBS = {"plan", "status", "sync", "schema", "server", "ui"}
+VERBS = {"plan", "status", "sync", "schema", "server", "ui", "promote", "rollback", "history"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
 BETWEEN_PARTS = {
@@ -178,7 +179,7 @@ HEAVY = [
 ]
 
 
-@pytest.mark.parametrize("verb", ["search", "plan", "status", "sync", "schema", "server", "ui", "__main__"])
+@pytest.mark.parametrize("verb", ["search", *sorted(VERBS), "__main__"])
 def test_help_imports_no_engine(verb: str) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['x', '--help']\n"

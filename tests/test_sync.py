@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -202,6 +203,13 @@ def test_the_best_model_is_promoted_once_the_server_is_there(
     run = client.get_run(journal.runs()[-1])
     assert run.data.metrics["holdout_log_loss"] == staged["scores"]["log_loss"]
     assert run.data.tags["hpo.model"] == "models:/segment@champion"
+    version = client.get_model_version("segment", "1")
+    assert version.description.startswith("# segment, version 1")
+    assert {"hpo.judged", "hpo.evidence", "hpo.verdict", "hpo.who"} <= version.tags.keys()
+    made = client.download_artifacts(run.info.run_id, "promotion.json")
+    assert json.loads(Path(made).read_text())["promotion"] == json.loads(json.dumps(promotion))
+    [opened] = journal.fact("holdout")
+    assert (opened["trials"], opened["best"]) == (1, 0)
     assert (run.info.status, run.data.tags["hpo.best_trial"]) == ("FINISHED", "0")
 
 

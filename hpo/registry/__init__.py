@@ -2,23 +2,25 @@
 
 `promote` is called by `hpo.promotion` once a search is over, the rest by the verbs promote, rollback, history and
 predict. `files` knows a model's files, `versions` MLflow's registry, `history` who was champion when, `act` who
-becomes it, `card` how that is told.
+becomes it.
 """
 
 from hpo.registry.act import (
     Champion,
     Promotion,
+    choose,
+    describe,
     evidence_of,
     promote,
     promote_by_hand,
     roll_back,
 )  # fmt: skip
 from hpo.registry.files import UnusableError, fetch_version, load
-from hpo.registry.history import CHALLENGER, Event, Reign, events, line, move, reigns, settle
-from hpo.registry.versions import Candidate, all_of, holder, id_of
+from hpo.registry.history import CHALLENGER, Event, Reign, events, reigns
+from hpo.registry.versions import Candidate, holder, id_of
 
 __all__ = [
-    "CHALLENGER", "Candidate", "Champion", "Event", "Promotion", "Reign", "UnusableError", "all_of", "events",
-    "evidence_of", "fetch_version", "holder", "id_of", "line", "load", "move", "promote", "promote_by_hand", "reigns",
-    "roll_back", "settle",
+    "CHALLENGER", "Candidate", "Champion", "Event", "Promotion", "Reign", "UnusableError", "choose", "describe",
+    "events", "evidence_of", "fetch_version", "holder", "id_of", "load", "promote", "promote_by_hand", "reigns",
+    "roll_back",
 ]  # fmt: skip

@@ -116,18 +116,23 @@ def promote(
     raise RuntimeError(f"the alias {alias!r} of {model!r} was moved {ROUNDS} times meanwhile")
 
 
-def promote_by_hand(
-    client: MlflowClient, model: str, alias: str, version: str | None, reason: str, who: str, clock: Clock = time.time
-) -> Event | None:
-    """The version (the challenger if none is named) becomes champion; None: it is already. InputError: why not.
-
-    An interrupted move is finished first.
-    """
-    settle(client, model, alias)
+def choose(client: MlflowClient, model: str, version: str | None) -> ModelVersion:
+    """The named version, else the challenger. InputError: there is none."""
     chosen = holder(client, model, CHALLENGER) if version is None else _version(client, model, version)
     if chosen is None:
         hint = f"name one: --version {_known(client, model)}"
         raise InputError(Problem(f"{model!r} has no version with the alias {CHALLENGER}", hint=hint))
+    return chosen
+
+
+def promote_by_hand(
+    client: MlflowClient, model: str, alias: str, chosen: ModelVersion, reason: str, who: str, clock: Clock = time.time
+) -> Event | None:
+    """The version becomes champion; None: it is already. InputError: its files are not what was registered.
+
+    An interrupted move is finished first.
+    """
+    settle(client, model, alias)
     now = holder(client, model, alias)
     if now is not None and id_of(now) == id_of(chosen):
         return None
@@ -163,6 +168,15 @@ def roll_back(
     event = Event(alias, id_of(back), id_of(now), "rollback", reason, who, clock())
     move(client, model, event, clock)
     return event, False
+
+
+def describe(client: MlflowClient, outcome: Promotion, card: str, when: float) -> None:
+    """The model card and the moment of the verdict, on the version; the same again if it is called again."""
+    if outcome.version is None:
+        return
+    client.set_model_version_tag(outcome.model, outcome.version, "hpo.judged", repr(when))
+    client.update_model_version(outcome.model, outcome.version, card)
+    crash.point("described")
 
 
 def evidence_of(version: ModelVersion) -> Evidence | None:
@@ -221,7 +235,7 @@ def _take(
             return winner
         if now != beaten and now not in rivals:
             return None
-        reason = rivals[winner].tags.get(VERDICT, "; ".join(judged.reasons))
+        reason = rivals[winner].tags.get(VERDICT, "; ".join(judged.reasons)).removeprefix("promote: ")
         origin = id_of(champion) if champion else None
         who = f"sweep {rivals[winner].tags['hpo.sweep']}"
         move(client, model, Event(alias, winner, origin, "sweep", reason, who, clock()), clock)

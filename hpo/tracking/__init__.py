@@ -15,6 +15,20 @@ from hpo.errors import InputError, Problem
 from hpo.metric import Metric
 from hpo.redact import HIDDEN, redact
 
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the client's own retries create runs twice
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def settle_environment() -> None:
+    """How we use MLflow's client, unless the user has said otherwise; before it is imported."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
 
 def default_uri(folder: Path | None = None) -> str:
     """`MLFLOW_TRACKING_URI`, else `mlflow.db` in the folder (default: the working folder), absolute."""

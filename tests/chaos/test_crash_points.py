@@ -31,7 +31,8 @@ PUBLISHING = [
     ("create parent", 1), ("created parent", 1),
     *[(point, n) for point in ("create", "created", "logged") for n in ((1, 3, TRIALS) if FULL else (3,))],
 ]  # fmt: skip
-PROMOTING = [("uploaded", 1), ("registered", 1), *([("upload", 1), ("pointed", 1)] if FULL else [])]
+# Those of a move over a champion, and of rollbacks: test_moves.py.
+PROMOTING = [("uploaded", 1), ("registered", 1), *([("upload", 1), ("described", 1)] if FULL else [])]
 RECORDING = [("record", 1), ("record", 5), ("record", 11), ("recorded", 1), ("recorded", 5), ("recorded", 10)]
 FOLLOW = """
 import json, os, sys

@@ -12,7 +12,23 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from hpo.registry import Promotion, promote
+from hpo.errors import InputError
+from hpo.registry import (
+    Candidate,
+    Champion,
+    Promotion,
+    choose,
+    events,
+    evidence_of,
+    holder,
+    id_of,
+    promote,
+    promote_by_hand,
+    reigns,
+    roll_back,
+)  # fmt: skip
+from hpo.sweep import Promote
+from hpo.verdict import Evidence
 from tests.conftest import ROOT
 from tests.registry.models import Bench, fitted
 
@@ -142,3 +158,100 @@ if "xgb" in {model!r}:
     assert float(accuracy) > 0.8
     assert int(classes) == 7
     assert native in ([], ["Booster"])
+
+
+def aliases(uri: str) -> dict[str, str]:
+    names = {"champion", "challenger", "previous-champion"}
+    found = {name: holder(MlflowClient(uri, uri), "segment", name) for name in names}
+    return {name: id_of(version) for name, version in found.items() if version is not None}
+
+
+def test_promote_rollback_promote(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    """And again, while the history tells all of it."""
+    client = MlflowClient(uri, uri)
+    for candidate in bench.candidates[:3]:
+        submit(candidate)
+    assert aliases(uri) == {"champion": "3", "previous-champion": "2"}
+    event, finished = roll_back(client, "segment", "champion", "complaints", "ada")
+    assert (event.to, event.origin, finished) == ("2", "3", False)
+    assert aliases(uri) == {"champion": "2", "previous-champion": "1"}
+    assert submit(bench.candidates[3]).promoted  # and not version 3, which beat version 2 in an earlier reign
+    assert aliases(uri) == {"champion": "4", "previous-champion": "2"}
+    assert roll_back(client, "segment", "champion", "", "ada")[0].to == "2"
+    assert roll_back(client, "segment", "champion", "", "ada")[0].to == "1"
+    with pytest.raises(InputError, match="nothing to go to"):
+        roll_back(client, "segment", "champion", "", "ada")
+    told = [
+        (reign.version, reign.event.why, reign.event.who) for reign in reigns(events(client, "segment", "champion"))
+    ]
+    assert told == [
+        ("1", "sweep", "sweep segment-0"), ("2", "sweep", "sweep segment-1"), ("3", "sweep", "sweep segment-2"),
+        ("2", "rollback", "ada"), ("4", "sweep", "sweep segment-3"), ("2", "rollback", "ada"), ("1", "rollback", "ada"),
+    ]  # fmt: skip
+
+
+def test_a_person_decides_where_the_file_says_so(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    submit(bench.candidates[0])
+    client = MlflowClient(uri, uri)
+    waits = submit(replace(bench.candidates[3], manual=True))
+    assert (waits.promoted, waits.alias) == (False, "challenger")
+    assert waits.approve == "python -m hpo.promote segment --version 2"
+    assert waits.approve in waits.reasons[-1]
+    assert aliases(uri) == {"champion": "1", "challenger": "2"}
+    chosen = choose(client, "segment", None)
+    evidence = evidence_of(chosen)
+    assert evidence is not None
+    assert evidence.to_json() == waits.evidence
+    moved = promote_by_hand(client, "segment", "champion", chosen, "agreed", "ada")
+    assert moved is not None
+    assert aliases(uri) == {"champion": "2", "previous-champion": "1"}
+    assert promote_by_hand(client, "segment", "champion", chosen, "agreed", "ada") is None
+    with pytest.raises(InputError, match="no version with the alias challenger"):
+        choose(client, "segment", None)
+    with pytest.raises(InputError, match="has no version 9"):
+        choose(client, "segment", "9")
+
+
+def test_a_broken_version_is_promoted_by_nobody(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    client = MlflowClient(uri, uri)
+    for candidate in bench.candidates[:2]:
+        submit(candidate)
+    stored = Path(client.get_model_version_download_uri("segment", "1").removeprefix("file://"))
+    (stored / "MLmodel").write_text("flavors: {}")
+    with pytest.raises(InputError, match="its files are not those that were registered: changed: MLmodel"):
+        roll_back(client, "segment", "champion", "", "ada")
+    with pytest.raises(InputError, match="its files are not those"):
+        promote_by_hand(client, "segment", "champion", choose(client, "segment", "1"), "", "ada")
+    assert champion_of(uri) == "2"
+
+
+def test_a_person_outranks_a_rival(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    """A rollback that falls between a sweep's verdict and its write: the sweep has to judge again, against whoever is
+    champion now."""
+    client = MlflowClient(uri, uri)
+    for candidate in bench.candidates[:2]:
+        submit(candidate)
+    judged: list[str | None] = []
+
+    def judge(candidate: Candidate, champion: Champion | None) -> Evidence:
+        judged.append(champion.version if champion else None)
+        found = bench.judge(candidate, champion)
+        if len(judged) == 1:
+            roll_back(client, "segment", "champion", "at this very moment", "ada")
+        return found
+
+    assert submit(bench.candidates[2], judge=judge).promoted
+    assert judged == ["2", "1"]
+    assert aliases(uri) == {"champion": "3", "previous-champion": "1"}
+
+
+def test_gates_and_scores_stay_with_the_version(uri: str, bench: Bench, submit: partial[Promotion]) -> None:
+    strict = replace(bench, sweep=replace(bench.sweep, promote=Promote(floor=1e-9, size=1)))
+    kept = submit(bench.candidates[3], judge=strict.judge)
+    assert not kept.promoted
+    assert len(kept.reasons) == 2
+    version = MlflowClient(uri, uri).get_model_version("segment", "1")
+    assert version.tags["hpo.verdict"].startswith("keep: hold-out log_loss")
+    found = evidence_of(version)
+    assert found is not None
+    assert [(gate.kind, gate.passed) for gate in found.gates] == [("floor", False), ("size", False)]

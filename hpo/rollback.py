@@ -1,0 +1,55 @@
+"""`python -m hpo.rollback MODEL`: the champion before the present one is champion again, at once.
+
+A command for whoever is on call. It goes back one step in the line of champions, a second time one step further, and
+never forward; interrupted and called again it finishes the step and makes no second one. The target's files are checked
+first: a rollback to a broken model is none.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from hpo.command import run, verb
+
+
+@verb("rollback", "python -m hpo.rollback flight-delays --reason 'complaints since Monday'")
+@click.argument("model")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the history.")
+@click.option("--alias", default="champion", metavar="NAME", help="The alias to move.", show_default=True)
+@click.option("--tracking-uri", metavar="URI", help="MLflow's address, if it is not the usual one.")
+@click.option("--json", "as_object", is_flag=True, help="Print JSON.")
+def command(model: str, reason: str, alias: str, tracking_uri: str | None, as_object: bool) -> int | None:
+    """Make the previous champion of MODEL champion again."""
+    from hpo.provenance import provenance
+    from hpo.tracking import default_uri, settle_environment
+
+    settle_environment()
+    from hpo import registry
+    from hpo.tracking.server import answered, connect
+
+    client = connect(tracking_uri or default_uri())
+    who = provenance()["user"] or "?"
+    begun = time.perf_counter()
+    with answered():
+        event, finished = registry.roll_back(client, model, alias, reason, who, time.time)
+        now = registry.holder(client, model, alias)
+    spent = time.perf_counter() - begun
+    held = registry.id_of(now) if now else None
+    if as_object:
+        said = {"model": model, "alias": alias, "version": event.to, "before": event.origin, "now": held}
+        click.echo(json.dumps({**said, "finished_interrupted": finished, "seconds": round(spent, 3)}))
+        return 0 if held == event.to else 1
+    if finished:
+        click.echo("an interrupted rollback was finished; call it again to go back further")
+    click.echo(f"{alias} of {model}: version {event.to} (before: {event.origin}), in {spent:.2f} s")
+    if held != event.to:
+        click.echo(f"meanwhile somebody has made version {held} the {alias}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run(command)
