@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo import executors, objectives, searchers
+from hpo import earlier, executors, objectives, searchers
 from hpo.command import run, verb
 from hpo.data import prepare
 from hpo.errors import InputError
+from hpo.resume import find
 from hpo.sweep import Named, Sweep
+from hpo.tracking import default_uri
 from hpo.trial import Trial
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Plan:
     seconds: float | None = None
     bytes: float | None = None
     warnings: tuple[str, ...] = ()
+    begins: str = ""
 
 
 def plan(sweep: Sweep, folder: Path, probe: bool = True) -> Plan:
@@ -114,6 +117,15 @@ def _describe(dataset: Dataset | None) -> str:
     return ", ".join(f"{key} {value}" for key, value in told.items() if isinstance(value, (int, float, str)))
 
 
+def _begins(sweep: Sweep, folder: Path, evolve: str | None) -> str:
+    """What the sweep would learn from earlier ones; of one to evolve, each trial that does not fit, and why."""
+    if evolve is not None:
+        fits = earlier.carried(sweep, find(folder, evolve))
+        return "\n            ".join([str(fits), *(f"trial {number}: {why}" for number, why in fits.left)])
+    warm = earlier.warmth(sweep, folder, default_uri())
+    return "" if warm is None else str(warm)
+
+
 def _ends(sweep: Sweep) -> str:
     """What ends a trial early, and the sweep before its number of trials."""
     search, stop = sweep.search, sweep.search.stop
@@ -137,18 +149,21 @@ def _ends(sweep: Sweep) -> str:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
 @click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
 @click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
+@click.option("--evolve", metavar="SWEEP", help="Say which trials of this sweep fit the file as it is now.")
 @click.option("--no-probe", is_flag=True, help="Only check; run no trial.")
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(
-    space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], allow_dirty_data: bool, no_probe: bool,
-    as_object: bool,
+    space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], allow_dirty_data: bool, evolve: str | None,
+    no_probe: bool, as_object: bool,
 ) -> int:  # fmt: skip
     """Check the sweep in FILE, run one probe trial, and estimate time and disk. Nothing is tracked."""
     from hpo.loader import load
 
     sweep = load(space, overrides, allow_import=allow_import, allow_dirty_data=allow_dirty_data)
     try:
-        found = plan(sweep, Path(".hpo").absolute(), probe=not no_probe)
+        folder = Path(".hpo").absolute()
+        begins = _begins(sweep, folder, evolve)
+        found = replace(plan(sweep, folder, probe=not no_probe), begins=begins)
     except InputError as error:
         raise error.placed(sweep.places) from None
     if as_object:
@@ -168,6 +183,7 @@ def _as_json(found: Plan) -> dict[str, Any]:
         "probe": probe and {"seconds": probe.seconds, "params": dict(probe.params), "values": probe.values},
         "seconds": found.seconds,
         "bytes": found.bytes,
+        "begins": found.begins or None,
         "warnings": list(found.warnings),
     }
 
@@ -183,6 +199,8 @@ def _print(found: Plan, sweep: Sweep) -> None:
     click.echo(f"  space     {len(sweep.space)} parameters, {combinations}")
     if begins := searchers.note(sweep):
         click.echo(f"  search    {begins}")
+    if found.begins:
+        click.echo(f"  begins    {found.begins}")
     if ends := _ends(sweep):
         click.echo(f"  ends      {ends}")
     click.echo(f"  machine   {found.workers} workers x {found.threads} threads")

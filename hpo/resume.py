@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +29,19 @@ class Claim(NamedTuple):
     resumed: bool
 
 
-def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None = None, **facts: Any) -> Claim:
-    """Continue the named sweep, else the unfinished one of this name, else begin one with these first facts."""
+def claim(
+    sweep: Sweep,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    resume: str | None = None,
+    begin: Callable[[], Mapping[str, Any]] = dict,
+    **facts: Any,
+) -> Claim:
+    """Continue the named sweep, else the unfinished one of this name, else begin one with these first facts.
+
+    `begin` gives more of them, and is asked only then.
+    """
     if resume is not None:
         return _continue(sweep, find(folder, resume), folder)
     with Lease(folder / "lock", f"the folder {folder}", patience=60.0):  # a moment each, but many may come at once
@@ -45,7 +57,7 @@ def claim(sweep: Sweep, folder: Path, *, fresh: bool = False, resume: str | None
             facts["follows"] = unfinished.stem
         id = f"{_slug(sweep.name)}-{_moment(time.time())}"
         lease = Lease(folder / f"{id}.lock", f"sweep {id}")
-        journal = Journal.create(folder / f"{id}.journal", {**_facts(sweep), **facts, "id": id})
+        journal = Journal.create(folder / f"{id}.journal", {**_facts(sweep), **facts, **begin(), "id": id})
         return Claim(journal, lease, id, resumed=False)
 
 
@@ -101,7 +113,7 @@ def _continue(sweep: Sweep, path: Path, folder: Path) -> Claim:
             raise InputError(
                 Problem(
                     f"the unfinished sweep {path.stem} means something else now:\n  " + "\n  ".join(changes),
-                    hint="undo the change to resume it, or start a new sweep with --fresh",
+                    hint="undo the change to resume it, take along what fits (--evolve), or start anew (--fresh)",
                 )
             )
         return Claim(journal, lease, path.stem, resumed=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from hpo import executors, objectives, searchers
+from hpo import earlier, executors, objectives, searchers
 from hpo.command import run as main
 from hpo.command import verb
 from hpo.data import prepare, publish
@@ -26,7 +26,6 @@ from hpo.progress import Progress
 from hpo.provenance import provenance
 from hpo.publisher import Publisher
 from hpo.result import Result, State
-from hpo.resume import claim
 from hpo.sweep import Sweep
 from hpo.tracking import default_uri
 
@@ -39,19 +38,21 @@ def run(
     executor: executors.Kind | None = None,
     fresh: bool = False,
     resume: str | None = None,
+    evolve: bool = False,
     show: Show = lambda progress: None,
 ) -> Result:
     """Search until the budget is spent; continue the unfinished sweep of this name if there is one.
 
     `tracking` is an MLflow URI, "default" (`MLFLOW_TRACKING_URI`, else SQLite in the working folder) or None;
     `executor` another one than the sweep says, such as "inline", for a debugger.
+    `evolve` goes on in a changed space with the trials that still fit, of `resume` or the latest sweep of this name.
     Raises InputError, HeldError, JournalError, ClusterError; a failing trial, an absent server, Ctrl-C raise nothing.
     """
     folder = Path(folder).absolute()
     uri = default_uri() if tracking == "default" else tracking
     dataset = prepare(sweep, folder / "data") if sweep.data else None
     objective = objectives.build(sweep, dataset, publish(dataset, sweep.executor.store, sweep.root))
-    claimed = claim(sweep, folder, fresh=fresh, resume=resume)
+    claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve)
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
             state="running",
@@ -67,13 +68,13 @@ def run(
         )
         publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None
         progress = Progress(sweep, journal.trials(), seconds=journal.fact("seconds", 0.0))
-        progress.note = claimed.id + (f", resumed after {len(progress.last)} trials" if claimed.resumed else "")
+        said = f"resumed after {len(progress.last)} trials" if claimed.resumed else journal.fact("said")
+        progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
-        stopped: str | None = None
         at_once = False
         try:
             with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
-                drive(journal, searchers.build(sweep), slots, progress, interrupts, show)
+                drive(journal, earlier.searcher(journal, sweep), slots, progress, interrupts, show)
             state = "interrupted" if interrupts else "finished"
         except Interrupted:
             at_once = True
@@ -129,6 +130,7 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
 @click.option("--executor", metavar="NAME", help="Where trials run: local, dask or ray.")
 @click.option("--cluster", metavar="WHERE", help="local, ssh, auto, tls://host:8786, or a cluster's class.")
+@click.option("--warm-start", metavar="NAME", help="Learn from a sweep (id or last), a model, or an experiment.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
 @click.option(
@@ -152,11 +154,12 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
 @click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")
 @click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, or last).")
+@click.option("--evolve", is_flag=True, help="Continue in a changed space: with the trials that still fit.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
 def command(
     space: str, overrides: tuple[str, ...], tracking_uri: str, allow_import: tuple[str, ...],
-    allow_dirty_data: bool, no_promote: bool, fresh: bool, resume: str | None, as_object: bool, executor: str | None,
-    cluster: str | None, **budget: str | None,
+    allow_dirty_data: bool, no_promote: bool, fresh: bool, resume: str | None, evolve: bool, as_object: bool,
+    executor: str | None, cluster: str | None, **budget: str | None,
 ) -> int:  # fmt: skip
     """Search the space in FILE, track every trial in MLflow, promote the best model.
 
@@ -180,7 +183,7 @@ def command(
         if begins := searchers.note(sweep):
             console.print(begins, style="dim", highlight=False, markup=False, soft_wrap=True)
         with display(console) as show:
-            result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, show=show)
+            result = run(sweep, tracking=tracking, fresh=fresh, resume=resume, evolve=evolve, show=show)
     except InputError as error:
         raise error.placed(sweep.places) from None
     if as_object:

@@ -101,7 +101,8 @@ class Search:
     """Who searches and for how long. `timeout` in seconds; `workers` None = one per free core.
 
     `portfolio`: how many configurations that were good on other data go first, None = the sampler decides; `enqueue`:
-    the user's own, tried before them. `pruner` None = the sweep decides, see `Sweep.pruner`.
+    the user's own, tried before them; `warm_start`: who is learned from. `pruner` None = the sweep
+    decides, see `Sweep.pruner`.
     """
 
     engine: Engine = "optuna"
@@ -109,6 +110,7 @@ class Search:
     pruner: Named | None = None
     portfolio: Annotated[int, Ge(0), Le(100)] | None = None
     enqueue: tuple[Mapping[str, Value], ...] = ()
+    warm_start: str | None = None
     trials: Annotated[int, Ge(1), Le(1_000_000)] = 100
     timeout: Seconds | None = None
     budget: Budget = Budget()

@@ -49,6 +49,7 @@ PARTS = {
 STORY = {
     "loader",
     "stopping",
+    "earlier",
     "interrupts",
     "publisher",
     "resume",

@@ -307,7 +307,7 @@ def _search(file: File, broken: Collection[str]) -> Iterator[Breach]:
     yield from _stop(file, broken)
     yield from _enqueued(file, broken)
     if name in ("grid", "brute_force"):
-        for key in ("portfolio", "enqueue"):
+        for key in ("portfolio", "enqueue", "warm_start"):
             if getattr(search, key):
                 yield Breach(("search", key), f"the sampler {name} tries every point anyway", "leave it out")
         for parameter in parameters(file).values():

@@ -209,6 +209,11 @@ class File(Form):
                 "Guesses of your own, tried first; what one leaves open has its default, or the middle of its range",
                 Annotated[list[dict[Identifier, Scalar]], MaxLen(1000)],
             ),
+            warm_start=(
+                "An earlier sweep (its id, or last), or a registered model or experiment in MLflow: its best "
+                "configurations are tried first, and with the same space and data its results count",
+                Annotated[str, MinLen(1)] | None,
+            ),
             pruner=(
                 "race (the default for a model) median percentile halving hyperband wilcoxon patience none",
                 NamedText,
