@@ -23,9 +23,9 @@ from hpo.driver import GRACE, Show, drive
 from hpo.errors import InputError, NoModelError
 from hpo.interrupts import Interrupted, Interrupts
 from hpo.progress import Progress
-from hpo.provenance import provenance
 from hpo.publisher import Publisher
 from hpo.result import Result, State
+from hpo.session import begin
 from hpo.sweep import Sweep
 from hpo.tracking import default_uri
 
@@ -61,7 +61,7 @@ def run(
             trials=sweep.search.trials,
             promotion=None,
             stopped=None,
-            provenance=provenance(),
+            provenance=begin(sweep, folder / claimed.id),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),
             promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model

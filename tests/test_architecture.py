@@ -31,6 +31,7 @@ WORDS = {
     "lease",
     "progress",
     "result",
+    "usage",
     "verdict",
 }
 PARTS = {
@@ -53,6 +54,7 @@ STORY = {
     "interrupts",
     "publisher",
     "resume",
+    "session",
     "display",
     "summary",
     "search",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
-from hpo.provenance import provenance
+import pytest
+
+from hpo.provenance import packages, patch, provenance, requirements
 
 
 def git(folder: Path, *command: str) -> str:
@@ -57,6 +60,60 @@ def test_machine_packages_and_command(tmp_path: Path) -> None:
     assert {"mlflow", "xgboost", "numpy"} <= found["packages"].keys()
     assert found["cpus"] > 0
     assert found["memory"] > 2**20
+    assert found["cpu"]
+
+
+def test_some_variables_are_told_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:s3cret@host")
+    monkeypatch.setenv("MY_OWN", "private")
+    told = provenance(tmp_path)["variables"]
+    assert (told["OMP_NUM_THREADS"], told["MLFLOW_TRACKING_URI"]) == ("3", "http://ada:***@host")
+    assert "MY_OWN" not in told
+
+
+def test_requirements_are_what_is_installed() -> None:
+    found = packages()
+    assert {name: found[name] for name in ("mlflow", "scikit-learn", "ruamel-yaml")} == {
+        name: version(name) for name in ("mlflow", "scikit-learn", "ruamel-yaml")
+    }
+    assert f"numpy=={version('numpy')}\n" in requirements()
+
+
+def test_the_patch_is_what_is_not_committed(tmp_path: Path) -> None:
+    repository(tmp_path)
+    tracked = {".env": "A=1\n", "deploy/key.pem": "k\n", "logo.bin": "\0\1", "table.csv": "a\n", "src/model.py": "x\n"}
+    for name, text in tracked.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    git(tmp_path, "add", "-f", ".")
+    git(tmp_path, "commit", "-q", "-m", "more")
+    assert patch(tmp_path) == ""
+    for name in tracked:
+        (tmp_path / name).write_text("\0\2" if name == "logo.bin" else "changed\n" * 3, encoding="utf-8")
+    (tmp_path / "table.csv").write_text("row\n" * 5000, encoding="utf-8")
+    (tmp_path / "train.py").write_text("print(1)\nlogin(password='hunter22')\n", encoding="utf-8")
+    (tmp_path / "untracked.py").write_text("not mine to show\n", encoding="utf-8")
+    text = patch(tmp_path / "src")  # all of the repository, from wherever in it
+    left = [line.removeprefix("# left out: ") for line in text.splitlines() if line.startswith("# left out: ")]
+    assert sorted(left) == [".env", "deploy/key.pem", "logo.bin", "table.csv"]
+    assert "+login(password='***')" in text
+    assert "A=1" not in text
+    assert "not mine" not in text
+    git(tmp_path, "checkout", "-q", ".")
+    clean = "\n".join(line for line in text.splitlines() if not line.startswith("#")) + "\n"
+    subprocess.run(["git", "apply"], input=clean, cwd=tmp_path, check=True, text=True)
+    assert (tmp_path / "src" / "model.py").read_text() == "changed\n" * 3
+
+
+def test_a_patch_runs_no_program_of_the_repository(tmp_path: Path) -> None:
+    repository(tmp_path)
+    (tmp_path / ".gitattributes").write_text("*.py diff=evil\n", encoding="utf-8")
+    for setting in ("diff.external", "diff.evil.command", "diff.evil.textconv"):
+        git(tmp_path, "config", setting, f"touch {tmp_path}/executed;")
+    (tmp_path / "train.py").write_text("print(2)\n", encoding="utf-8")
+    assert "+print(2)" in patch(tmp_path)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_it_imports_no_engine(tmp_path: Path) -> None:

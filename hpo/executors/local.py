@@ -16,14 +16,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any
 
 from hpo.errors import InputError
 from hpo.executors import cgroup
+from hpo.executors.logs import keep_log, recover_logs, trim_log
 from hpo.executors.port import KeepTrial
-from hpo.executors.worker import Broken, Job, Lost, Message, Ready, keep_log, pack, trial_folder
+from hpo.executors.worker import Broken, Job, Lost, Message, Ready, pack, trial_folder
 from hpo.redact import redact
 from hpo.trial import Failure, Report, Trial
 
@@ -59,6 +61,7 @@ class Local:
         self._deadline = deadline
         logs = job.folder / "workers"
         logs.mkdir(parents=True, exist_ok=True)
+        recover_logs(logs, partial(trial_folder, job.folder))
         packed = pack(job)
         given = [*environments, *[{}] * workers]
         self._slots = [_Slot(job, packed, logs / f"{n}.log", given[n]) for n in range(workers)]
@@ -99,6 +102,7 @@ class Local:
             if slot.connection in ready:
                 seen += self._receive(slot)
             slot.enforce(self._deadline)
+            trim_log(slot.log)
         return seen
 
     def answer(self, number: int, attempt: int, keep: bool) -> None:
@@ -110,6 +114,9 @@ class Local:
     def close(self) -> None:
         for slot in self._slots:
             slot.kill()
+            if slot.trial is not None:  # stopped with it
+                keep_log(slot.log, trial_folder(slot.job.folder, slot.trial.number))
+            slot.log.with_suffix(".trial").unlink(missing_ok=True)
             slot.log.unlink(missing_ok=True)  # what it said about trials that ended is with them, redacted
 
     def _receive(self, slot: _Slot) -> Iterator[Trial | Asked]:
@@ -142,7 +149,7 @@ class _Slot:
     """One worker process and the trial it holds. `since` is when that trial was taken up, once it was."""
 
     def __init__(self, job: Job, packed: bytes, log: Path, environment: Mapping[str, str | None]) -> None:
-        self._job = job
+        self.job = job
         self._packed = packed
         self._environment = environment
         self.log = log
@@ -154,7 +161,7 @@ class _Slot:
         ours, theirs = socket.socketpair()
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         variables: dict[str, str | None] = {**os.environ, **self._environment, "PYTHONPATH": path}
-        variables |= dict.fromkeys(_THREAD_VARIABLES, str(self._job.threads))
+        variables |= dict.fromkeys(_THREAD_VARIABLES, str(self.job.threads))
         self.log.write_bytes(b"")
         # A group of its own: Ctrl-C in the terminal is for the driver, which decides what becomes of the trials.
         self._process = subprocess.Popen(
@@ -176,7 +183,7 @@ class _Slot:
         self._since: float | None = None
         self._terminated: float | None = None
         self._overrun: Failure | None = None
-        self._group = cgroup.cap(self._process.pid, self._job.memory)
+        self._group = cgroup.cap(self._process.pid, self.job.memory)
         self._ooms = self._oom_kills()
         with contextlib.suppress(OSError):  # a worker that is dead already is found by `receive`
             self.connection.send(self.log)
@@ -237,7 +244,7 @@ class _Slot:
         waiting = None
         if self.ready:
             if self.trial is not None:
-                keep_log(self.log, trial_folder(self._job.folder, self.trial.number))
+                keep_log(self.log, trial_folder(self.job.folder, self.trial.number))
         else:
             self._stillborn += 1
             waiting = self.trial

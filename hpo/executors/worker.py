@@ -16,7 +16,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,9 +24,11 @@ import cloudpickle
 
 from hpo.attempt import Attempt, Objective, run_attempt
 from hpo.errors import InputError, Problem
+from hpo.executors.logs import begin_log, keep_log
 from hpo.metric import Metric
 from hpo.redact import redact
 from hpo.trial import Failure, Report, Trial
+from hpo.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,6 @@ def trial_folder(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
 
 
-def keep_log(log: Path, target: Path) -> None:
-    """Move what a trial printed into its folder, redacted; a silent trial leaves nothing behind.
-
-    A disk that is full costs the log and not the trial.
-    """
-    with suppress(OSError):
-        if log.stat().st_size:
-            target.mkdir(parents=True, exist_ok=True)
-            text = redact(log.read_bytes().decode(errors="replace"))
-            os.truncate(log, 0)
-            (target / "log.txt").write_text(text, encoding="utf-8")
-
-
 def serve(connection: Connection, job: Job, log: Path) -> None:
     """Answer trials until the driver hangs up."""
     if job.memory is not None:
@@ -106,7 +94,10 @@ def serve(connection: Connection, job: Job, log: Path) -> None:
         trial: Trial = connection.recv()
         folder = trial_folder(job.folder, trial.number)
         attempt = Attempt(trial, seed=job.seed, threads=job.threads, keep=ask if job.two_way else None, folder=folder)
+        begin_log(log, trial.number)
+        usage = Usage()
         done = run_attempt(evaluate, replace(trial, started=None), attempt, job.metrics)
+        done = replace(done, metrics={**done.metrics, **usage.read()})
         sys.stdout.flush()
         sys.stderr.flush()
         keep_log(log, folder)
@@ -118,7 +109,7 @@ def main(fd: int, parent: int) -> None:
     connection = Connection(fd)
     try:
         log: Path = connection.recv()
-        with log.open("ab", buffering=0) as file:  # append: `keep_log` may truncate it under us
+        with log.open("ab", buffering=0) as file:  # append: `hpo.executors.logs` may truncate it under us
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         serve(connection, pickle.loads(connection.recv_bytes()), log)

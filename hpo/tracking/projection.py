@@ -24,6 +24,7 @@ from hpo.metric import Metric
 from hpo.tracking.layout import STATUS, dataset_inputs, metric, metrics, milliseconds, origin, params, tags, texts
 from hpo.tracking.runs import Runs
 from hpo.tracking.server import Away, Refused, answered, connect, is_missing
+from hpo.tracking.story import story
 from hpo.trial import Trial
 
 _BATCH = 100  # trials between two looks at the clock by the caller
@@ -116,7 +117,18 @@ class Projection:
                 self.client.update_run(self.parent, status=status)
             else:
                 self.client.set_terminated(self.parent, status, end_time=milliseconds(self._ended()) or None)
+                self._tell_story(status, notes.get("hpo.reason"))
         self._status = (status, notes)
+
+    def _tell_story(self, status: str, reason: str | None) -> None:
+        log = self._folder / "sync.log"
+        publishing = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        end = f"{status}: {reason}" if reason else status
+        trials = [entry.trial for entry in self._journal.finished()]
+        with tempfile.TemporaryDirectory() as scratch:
+            text = story(self._facts, trials, end, publishing)
+            (Path(scratch) / "sweep.log").write_text(text, encoding="utf-8")
+            self._runs.upload(self.parent, Path(scratch))
 
     def show_model(self, scores: Mapping[str, float], summary: str, uri: str | None) -> None:
         """What became of the best trial's model."""
@@ -192,6 +204,8 @@ class Projection:
             self.client.log_text(self.parent, source, "sweep.yaml")
         if origin := self._facts.get("provenance"):
             self.client.log_dict(self.parent, origin, "provenance.json")
+        if (sessions := self._folder / "sessions").is_dir():
+            self._runs.upload(self.parent, sessions, "sessions")
 
     def _show_dataset(self) -> None:
         """The driver notes the data set once it is prepared, which may be after this process began."""

@@ -153,10 +153,11 @@ class Runs:
         self._places[run.info.run_id] = run.info.artifact_uri
         self.known[number] = run.info.run_id
 
-    def upload(self, run_id: str, folder: Path) -> None:
-        """All files below the folder; the client's own calls would ask the server each time where they go."""
+    def upload(self, run_id: str, folder: Path, under: str | None = None) -> None:
+        """All files below the folder, into the run's folder `under`; the client's own calls would ask the server each
+        time where they go."""
         place = self._places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        get_artifact_repository(place, tracking_uri=self._uri).log_artifacts(str(folder))
+        get_artifact_repository(place, tracking_uri=self._uri).log_artifacts(str(folder), under)
 
 
 def _counts(run: Run) -> bool:

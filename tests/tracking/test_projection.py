@@ -58,7 +58,13 @@ def test_the_sweep_is_the_parent_run(tmp_path: Path, uri: str) -> None:
     client = MlflowClient(uri)
     best = [(m.step, round(m.value, 6)) for m in client.get_metric_history(run.info.run_id, "best_roc_auc")]
     assert best == [(0, 0.75), (1, 0.750333), (2, 0.750667)]
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"sweep.yaml", "provenance.json"}
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files == {"sweep.yaml", "provenance.json", "sweep.log"}
+    log = Path(client.download_artifacts(run.info.run_id, "sweep.log", str(tmp_path))).read_text()
+    assert log.splitlines()[0].endswith("sweep flights-1 begins: hpo search")
+    assert " trial 0 complete after 1 s: roc_auc 0.75" in log
+    assert " trial 3 failed after 1 s: exception: ValueError: no" in log
+    assert log.endswith(" trial 4 pruned after 1 s\nFINISHED\n")
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (dataset.name, dataset.digest) == ("flights", "d" * 32)
     assert json.loads(dataset.schema)["mlflow_colspec"][0] == {"name": "carrier", "type": "string"}
