@@ -23,6 +23,11 @@ class View(NamedTuple):
     trend: bool = False
 
 
+# Least unit of `bent`, as a share of the distance from the median to bad values. Once most trials are near the optimum,
+# their own distances are next to nothing: by them all else is equally bad, and the search goes from corner to corner.
+FLOOR = 0.02
+
+
 def cut(values: Array) -> Array:
     """Outliers on the bad side are cut off: how bad a bad trial is teaches nothing about good ones."""
     low, high = np.quantile(values, [0.25, 0.75])
@@ -30,9 +35,10 @@ def cut(values: Array) -> Array:
 
 
 def bent(values: Array) -> Array:
-    """Values worse than the median count by their logarithm, in units of the distance from the median to the best."""
+    """Values worse than the median count by their logarithm, in units of the distance from the median to good ones."""
     median = np.median(values)
-    z = (values - median) / (median - np.quantile(values, 0.1) or 1.0)
+    low, high = np.quantile(values, [0.1, 0.9])
+    z = (values - median) / (max(median - low, FLOOR * (high - median)) or 1.0)
     return _standard(np.where(z > 0, np.log1p(np.maximum(z, 0.0)), z))
 
 

@@ -205,3 +205,12 @@ def test_an_ask_is_cheap_however_many_trials_there_are() -> None:
         for _ in range(3):
             found.ask(distributions)
         assert 1e3 * (time.process_time() - before) / 3 < 20 * limit  # grows without bound, on any machine
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_solved_problem_is_not_left_for_its_corners(seed: int) -> None:
+    """The mean of late trials, not their median: a look far away now and then is welcome, most trials refine."""
+    found = study(seed)
+    found.optimize(lambda trial: sum((trial.suggest_float(name, -5, 5) - 2) ** 2 for name in "xy"), n_trials=60)
+    losses = [trial.values[0] for trial in found.trials]
+    assert fmean(losses[-20:]) < 0.6 * fmean(losses[:10])
