@@ -6,6 +6,7 @@ can be repeated, and an interrupted delivery goes on where it stopped.
 
 from __future__ import annotations
 
+from hpo.comparison import since_last
 from hpo.journal import Journal
 from hpo.tracking import with_password
 from hpo.tracking.projection import Projection
@@ -49,7 +50,10 @@ class Delivery:
                 from hpo import promotion
 
                 promotion.promote(self._journal, self._folder / "model", self._projection)
-            self._projection.mark("FINISHED", **{"hpo.state": state, "hpo.best_trial": str(best)})
+            notes = {"hpo.state": state, "hpo.best_trial": str(best)}
+            if diff := since_last(self._journal):
+                notes["hpo.diff"] = diff
+            self._projection.mark("FINISHED", **notes)
 
     def trouble(self) -> str | None:
         """What MLflow will never take as it is."""

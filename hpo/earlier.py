@@ -61,9 +61,11 @@ class Warmth:
 
 
 def begin(
-    sweep: Sweep, folder: Path, uri: str | None, *, fresh: bool = False, resume: str | None = None, evolve: bool = False
-) -> Claim:
-    """The sweep's journal, as `hpo.resume.claim` chooses it, with what a new one learns from earlier sweeps inside."""
+    sweep: Sweep, folder: Path, uri: str | None, *, fresh: bool = False, resume: str | None = None,
+    evolve: bool = False, facts: Mapping[str, Any] | None = None,
+) -> Claim:  # fmt: skip
+    """The sweep's journal, as `hpo.resume.claim` chooses it, with what a new one learns from earlier sweeps inside,
+    and the given facts."""
     source = to_evolve(sweep, folder, resume) if evolve else None
     if source is not None:
         Lease(folder / f"{source.stem}.lock", f"sweep {source.stem}").release()  # nobody is at it
@@ -76,7 +78,7 @@ def begin(
         return {} if warm is None else {"warmth": warm.to_json(), "said": str(warm)}
 
     resume = resume if source is None else None
-    claimed = claim(sweep, folder, fresh=fresh or source is not None, resume=resume, begin=learned)
+    claimed = claim(sweep, folder, fresh=fresh or source is not None, resume=resume, begin=learned, **(facts or {}))
     trials = [Trial.from_json(row) for row in claimed.journal.fact("carried", [])]
     if trials and not claimed.journal.counts():  # a crash before this is made up for by the next command
         try:

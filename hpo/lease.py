@@ -34,6 +34,10 @@ class Lease:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, note.encode(), 0)
 
+    def fileno(self) -> int:
+        """For a child that is given it: the lease then lasts as long as either of the two lives."""
+        return self._fd
+
     def release(self) -> None:
         os.close(self._fd)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import InputError, Problem, did_you_mean
+from hpo.recurrence import Recurrence
 from hpo.sweep import Data, Sweep
 from hpo.sweepfile.document import Document, Loc
 
@@ -48,6 +49,15 @@ def load(
     folder = Path(os.path.abspath(path)).parent
     root = folder.parent if folder.name == FOLDER else folder
     return _sweep(document, root, allowed=tuple(allow_import), given=_Given(allow_dirty_data))
+
+
+def load_schedule(path: Path) -> tuple[str, Recurrence | None]:
+    """A file's name and schedule. The file is checked as ever; what it names on disk need not be there yet."""
+    document = Document.read(path, _display(path))
+    file, problems = _checked(document)
+    if problems:
+        raise InputError(*sorted(problems, key=_place))
+    return file.name, file.schedule
 
 
 def build(**document: Any) -> Sweep:
@@ -148,16 +158,9 @@ def _sweep(
     allowed: tuple[str, ...] | None = None,
     given: _Given = _Given(),  # noqa: B008 (a constant)
 ) -> Sweep:
-    from hpo.sweepfile import explain, rules, shape
+    from hpo.sweepfile import rules
 
-    file, errors = shape.read(document.data)
-    problems: list[Problem] = []
-    if errors:
-        schema = shape.json_schema()
-        problems = [explain.explain(error, document, schema) for error in errors]
-    broken = {str(part) for error in errors for part in error["loc"][:2]}
-    for breach in rules.check(file, broken):
-        problems.append(Problem(breach.message, document.where(breach.loc), breach.hint))
+    file, problems = _checked(document)
     data = _table(file.data, root, document, given, problems)
     code_digest = _code_digest(file, root, document, function, allowed, problems)
     _check_cluster(file, root, document, allowed, problems)
@@ -177,6 +180,7 @@ def _sweep(
         limits=file.limits,
         executor=file.executor,
         promote=file.promote,
+        schedule=file.schedule,
         root=root,
         document=document.data,
         source=document.text,
@@ -184,6 +188,21 @@ def _sweep(
         code_digest=code_digest,
         allowed=allowed,
     )
+
+
+def _checked(document: Document) -> tuple[File, list[Problem]]:
+    """What the file says, and what is wrong with it, without a look at anything else."""
+    from hpo.sweepfile import explain, rules, shape
+
+    file, errors = shape.read(document.data)
+    problems: list[Problem] = []
+    if errors:
+        schema = shape.json_schema()
+        problems = [explain.explain(error, document, schema) for error in errors]
+    broken = {str(part) for error in errors for part in error["loc"][:2]}
+    for breach in rules.check(file, broken):
+        problems.append(Problem(breach.message, document.where(breach.loc), breach.hint))
+    return file, problems
 
 
 def _place(problem: Problem) -> tuple[int, int]:

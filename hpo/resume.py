@@ -79,6 +79,16 @@ def find(folder: Path, id: str) -> Path:
     raise InputError(Problem(f"{'more than one' if hits else 'no'} sweep {id!r}", hint=hint))
 
 
+def find_facts(folder: Path, name: str, **facts: Any) -> Path | None:
+    """The latest journal of this name that has these facts, finished or not."""
+    for path in journals(folder):
+        if path.stem.startswith(f"{_slug(name)}-"):
+            with closing(Journal(path, writable=False)) as journal:
+                if all(journal.fact(key) == value for key, value in facts.items()):
+                    return path
+    return None
+
+
 def _latest_unfinished(folder: Path, sweep: Sweep) -> Path | None:
     """The newest journal of this name if it is unfinished; one of another meaning without a result is no loss."""
     for path in journals(folder):

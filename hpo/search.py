@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,11 +42,12 @@ def run(
     resume: str | None = None,
     evolve: bool = False,
     show: Show = lambda progress: None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Result:
     """Search until the budget is spent; continue the unfinished sweep of this name if there is one.
 
     `tracking` is an MLflow URI, "default" (`MLFLOW_TRACKING_URI`, else SQLite in the working folder) or None;
-    `executor` another one than the sweep says, such as "inline", for a debugger.
+    `executor` another one than the sweep says, such as "inline", for a debugger; `facts` go into a new journal.
     `evolve` goes on in a changed space with the trials that still fit, of `resume` or the latest sweep of this name.
     Raises InputError, HeldError, JournalError, ClusterError; a failing trial, an absent server, Ctrl-C raise nothing.
     """
@@ -52,7 +55,7 @@ def run(
     uri = default_uri() if tracking == "default" else tracking
     dataset = prepare(sweep, folder / "data") if sweep.data else None
     objective = objectives.build(sweep, dataset, publish(dataset, sweep.executor.store, sweep.root))
-    claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve)
+    claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve, facts=facts)
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
             state="running",

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from hpo.metric import Metric, Task
+from hpo.recurrence import Recurrence
 from hpo.space import Space
 from hpo.trial import Value
 
@@ -212,6 +213,7 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     executor: Execution = field(default_factory=Execution)
     promote: Promote | None = field(default_factory=Promote)
+    schedule: Recurrence | None = None
     root: Path = field(default_factory=Path.cwd)
     document: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""

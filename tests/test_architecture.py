@@ -30,6 +30,7 @@ WORDS = {
     "journal",
     "lease",
     "progress",
+    "recurrence",
     "result",
     "usage",
     "verdict",
@@ -62,8 +63,9 @@ STORY = {
     "promotion",
     "delivery",
     "card",
+    "comparison",
 }
-VERBS = {"plan", "status", "sync", "schema", "server", "ui", "promote", "rollback", "history"}
+VERBS = {"plan", "status", "sync", "schema", "schedule", "server", "ui", "promote", "rollback", "history"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
 BETWEEN_PARTS = {
@@ -89,6 +91,8 @@ ENGINES = {
     "ruamel": {"sweepfile.document", "data.lineage"},
     "sqlalchemy": {"data.sql", "tracking.server"},
     "dvc": {"data.dvc"},
+    "cronsim": {"recurrence"},
+    "psycopg": {"schedule.postgres"},
     "rich": {"display", "summary", "search", "status", "plan", "sync"},
 }
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hpo.errors import did_you_mean
 from hpo.metric import Metric, Task, infer_direction, known_metrics
+from hpo.recurrence import cron_problem, zone_problem
 from hpo.space import Choice, Float, Int, Parameter, Space
 from hpo.sweep import Data, Named, Promote, Search
 from hpo.sweepfile.document import Loc
@@ -48,6 +49,7 @@ def check(file: File, broken: Collection[str]) -> Iterator[Breach]:
         yield from _search(file, broken)
     if "executor" not in broken:
         yield from _executor(file)
+    yield from _schedule(file)
     if file.promote:
         yield from _promote(file, file.promote, broken)
 
@@ -357,3 +359,16 @@ def search(file: File) -> Search:
         trials = [budget.trials]
     timeouts = [s for s in (file.search.timeout, budget.timeout) if s is not None]
     return replace(file.search, sampler=sampler, trials=min(trials), timeout=min(timeouts, default=None))
+
+
+# When it is run again.
+
+
+def _schedule(file: File) -> Iterator[Breach]:
+    if file.schedule is None:
+        return
+    if problem := cron_problem(file.schedule.cron):
+        hint = 'cron: "0 3 * * 1" is Monday at three, "*/30 * * * *" every half hour, or @daily'
+        yield Breach(("schedule", "cron"), problem, hint)
+    if wrong := zone_problem(file.schedule.timezone):
+        yield Breach(("schedule", "timezone"), *wrong)

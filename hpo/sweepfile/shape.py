@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
 from hpo.sweep import Budget, Data, Execution, Limits, Named, Promote, Search, Slice, Stop, Tls, Validation
+from hpo.sweepfile.recurring import Schedule
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
 METRIC = r"^[A-Za-z0-9_][A-Za-z0-9_. \-]{0,199}$"
@@ -317,6 +318,7 @@ class File(Form):
         | None,
         OrFalse(),
     ] = Field(default_factory=Promote, description="How the best model is registered; false: not at all")
+    schedule: Schedule | None = Field(None, description="When python -m hpo.schedule runs this sweep again")
 
 
 def read(data: Mapping[str, Any]) -> tuple[File, list[ErrorDetails]]:
