@@ -179,6 +179,7 @@ def _sweep(
         search=rules.search(file),
         limits=file.limits,
         executor=file.executor,
+        recheck=file.recheck,
         promote=file.promote,
         schedule=file.schedule,
         root=root,

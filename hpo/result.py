@@ -21,9 +21,9 @@ State = Literal["finished", "interrupted"]
 
 @dataclass(frozen=True)
 class Result:
-    """`experiment` is MLflow's id of it, `promotion` what the registry did (None without one), `unpublished` why
-    MLflow does not show all yet, `stopped` why the search ended before its budget did: too many failures, or a
-    signal."""
+    """`experiment` is MLflow's id of it, `estimate` what `best` is worth on fresh folds (None: it was not asked),
+    `promotion` what the registry did (None without one), `unpublished` why MLflow does not show all yet, `stopped` why
+    the search ended before its budget did."""
 
     id: str
     state: State
@@ -35,6 +35,7 @@ class Result:
     resumed: bool = False
     tracking_uri: str | None = None
     experiment: str | None = None
+    estimate: Mapping[str, Any] | None = None
     promotion: Mapping[str, Any] | None = None
     unpublished: str | None = None
     signal: int | None = None

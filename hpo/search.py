@@ -26,6 +26,7 @@ from hpo.errors import InputError, NoModelError
 from hpo.interrupts import Interrupted, Interrupts
 from hpo.progress import Progress
 from hpo.publisher import Publisher
+from hpo.recheck import recheck
 from hpo.result import Result, State
 from hpo.session import begin
 from hpo.sweep import Sweep
@@ -62,8 +63,7 @@ def run(
             tracking_uri=uri,
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's
             trials=sweep.search.trials,
-            promotion=None,
-            stopped=None,
+            **dict.fromkeys(("promotion", "estimate", "stopped")),  # those of an earlier session
             provenance=begin(sweep, folder / claimed.id),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),
@@ -74,20 +74,20 @@ def run(
         said = f"resumed after {len(progress.last)} trials" if claimed.resumed else journal.fact("said")
         progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
-        at_once = False
+        unpublished: str | None = None
         try:
             with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
                 drive(journal, earlier.searcher(journal, sweep), slots, progress, interrupts, show)
+                recheck(journal, slots, progress, interrupts, show)
             state = "interrupted" if interrupts else "finished"
         except Interrupted:
-            at_once = True
+            unpublished = "not waited for" if publisher else None
         finally:
             stopped = interrupts.name or progress.stopped
             best = progress.best and progress.best.number
             journal.record(state=state, stopped=stopped, seconds=progress.seconds, best=best)
-        unpublished = None
-        if publisher is not None:  # it goes on without us
-            unpublished = "not waited for" if at_once else _publish(publisher, progress, interrupts, show)
+        if publisher is not None and unpublished is None:  # it goes on without us
+            unpublished = _publish(publisher, progress, interrupts, show)
         return Result(
             id=claimed.id,
             state=state,
@@ -99,6 +99,7 @@ def run(
             resumed=claimed.resumed,
             tracking_uri=uri,
             experiment=(journal.fact("sync") or {}).get("experiment") or None,
+            estimate=journal.fact("estimate"),
             promotion=journal.fact("promotion"),
             unpublished=unpublished,
             signal=interrupts.number,

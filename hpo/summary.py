@@ -64,6 +64,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "values": dict(zip((m.name for m in result.metrics), best.values or (), strict=True)),
             "folds": {name: list(folds) for name, folds in best.scores.items()},
         },
+        "estimate": result.estimate,
         "promotion": result.promotion,
         "model_uri": result.model_uri,
         "tracking_uri": result.tracking_uri and redact(result.tracking_uri),
@@ -81,9 +82,18 @@ def _say_best(result: Result, best: Trial, say: Callable[[str], None]) -> None:
         folds = best.scores.get(metric.name, ())
         spread = f"  (folds {min(folds):.5g} to {max(folds):.5g}, sd {stdev(folds):.2g})" if len(folds) > 1 else ""
         rows.append((metric.name, f"[green]{value:.6g}[/]{spread}"))
+    if estimate := result.estimate:
+        low, high = estimate["low"], estimate["high"]
+        label = f"{estimate['metric']}, fresh folds"
+        rows.append((label, f"[green]{estimate['value']:.6g}[/]  (surely between {low:.6g} and {high:.6g})"))
+        if estimate["raw_trial"] != best.number:
+            rows.append(("  passed", f"trial {estimate['raw_trial']}, {estimate['raw']:.6g} in the search"))
     for name, value in (promotion.get("scores") or {}).items():
         champion = (promotion.get("champion_scores") or {}).get(name)
         beside = "" if champion is None else f"  (champion {champion:.6g})"
+        mine = (promotion.get("evidence") or {}).get("challenger")
+        if mine and name == promotion["evidence"]["metric"]:
+            beside = f"  (surely between {mine['low']:.6g} and {mine['high']:.6g}){beside}"
         rows.append((f"hold-out {name}", f"[green]{value:.6g}[/]{beside}"))
     for name, chosen in best.params.items():
         rows.append((name, f"{chosen:.6g}" if isinstance(chosen, float) else escape(str(chosen))))

@@ -166,6 +166,14 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Recheck:
+    """How many of the best trials are scored again after the search, and how often, on fresh folds and seeds."""
+
+    top: Annotated[int, Ge(2), Le(50)] = 5
+    rounds: Annotated[int, Ge(1), Le(10)] = 3
+
+
+@dataclass(frozen=True)
 class Promote:
     """The registered model's name (default: the sweep's), the alias that the best version carries, and what it takes.
 
@@ -212,6 +220,7 @@ class Sweep:
     search: Search = field(default_factory=Search)
     limits: Limits = field(default_factory=Limits)
     executor: Execution = field(default_factory=Execution)
+    recheck: Recheck | None = field(default_factory=Recheck)
     promote: Promote | None = field(default_factory=Promote)
     schedule: Recurrence | None = None
     root: Path = field(default_factory=Path.cwd)

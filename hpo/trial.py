@@ -13,6 +13,7 @@ from typing import Any, Literal
 Value = None | bool | int | float | str
 Params = Mapping[str, Value]
 State = Literal["running", "complete", "pruned", "failed"]
+FRESH = 1_000_000  # a trial of round r on fresh folds has its number + r * FRESH; a sweep has fewer trials than this
 Cause = Literal["exception", "timeout", "memory", "signal", "exit", "not finite", "lost"]
 
 

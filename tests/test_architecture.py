@@ -34,6 +34,7 @@ WORDS = {
     "result",
     "usage",
     "verdict",
+    "honest",
 }
 PARTS = {
     "data",
@@ -64,6 +65,7 @@ STORY = {
     "delivery",
     "card",
     "comparison",
+    "recheck",
 }
 VERBS = {"plan", "status", "sync", "schema", "schedule", "server", "ui", "promote", "rollback", "history"}
 OUTSIDE = {"testing", "command", "__main__"}

@@ -62,6 +62,40 @@ def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
     return blocks
 
 
+def split_again(rows: Rows, blocks: Blocks, folds: int, seed: int, count: int) -> NDArray[np.int16]:
+    """(count, rows): other folds of the rows that are not held out, each from a seed of its own.
+
+    In the order of time the borders move: what comes before a random first part is only trained on. Where no other
+    split has every class in every fold, the folds stay.
+    """
+    kept = np.flatnonzero(blocks != HOLDOUT)
+    rest = rows.take(kept)
+    found = np.tile(blocks[kept], (count, 1))
+    for k in range(count):
+        for attempt in range(20):
+            dice = np.random.default_rng([seed, k, attempt])
+            fresh = _fresh(rest, folds, dice)
+            if fresh is not None:
+                found[k] = fresh
+                break
+    return found
+
+
+def _fresh(rows: Rows, folds: int, dice: np.random.Generator) -> Blocks | None:
+    blocks = np.empty(len(rows.target), dtype=np.int16)
+    try:
+        if rows.times is not None:
+            blocks[:] = _expanding(rows.times, folds, skip=int(dice.uniform() * len(blocks) / (folds + 1)))
+        else:
+            splitter = _splitter(rows, folds, int(dice.integers(2**31)))
+            for k, (_, validation) in enumerate(splitter.split(rows.target, rows.target, rows.groups)):
+                blocks[validation] = k
+        _check_classes(rows, blocks, folds)
+    except InputError:
+        return None
+    return blocks
+
+
 def fold_rows(blocks: Blocks, fold: int, ordered: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The rows that fold k is trained and validated on, among those that are not held out, in file order."""
     if ordered:
@@ -101,12 +135,12 @@ def _splitter(rows: Rows, folds: int, seed: int) -> Any:
     return plain(folds, shuffle=True, random_state=seed)
 
 
-def _expanding(times: NDArray[np.float64], folds: int) -> Blocks:
-    """scikit-learn's TimeSeriesSplit, with rows of the same moment kept in the same block."""
+def _expanding(times: NDArray[np.float64], folds: int, skip: int = 0) -> Blocks:
+    """scikit-learn's TimeSeriesSplit after the first `skip` rows, with rows of the same moment in the same block."""
     order = np.argsort(times, kind="stable")
     block = np.zeros(len(times), dtype=np.int16)
-    for k, (_, validation) in enumerate(model_selection.TimeSeriesSplit(folds).split(order), 1):
-        block[validation] = k
+    for k, (_, validation) in enumerate(model_selection.TimeSeriesSplit(folds).split(order[skip:]), 1):
+        block[skip + validation] = k
     moments = times[order]
     block = block[np.searchsorted(moments, moments)]  # the block of the first row of that moment
     if len(np.unique(block)) < folds + 1:

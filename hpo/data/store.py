@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_FORMAT = 2  # part of the digest: raise it when what is stored changes
+_FORMAT = 3  # part of the digest: raise it when what is stored changes
+REPEATS = 10  # fresh sets of folds that are drawn beside those of the search
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,11 @@ def load(dataset: Dataset) -> Arrays:
     from hpo.data.splits import fold_rows
 
     # As plain arrays over the map: what is cut out of them is then plain memory, not a subclass.
-    features, target, blocks = (
-        np.asarray(np.load(dataset.folder / f"{name}.npy", mmap_mode="r")) for name in ("features", "target", "blocks")
+    features, target, blocks, fresh = (
+        np.asarray(np.load(dataset.folder / f"{name}.npy", mmap_mode="r"))
+        for name in ("features", "target", "blocks", "fresh")
     )
+    blocks = fresh[dataset.repeat - 1] if dataset.repeat else blocks
     folds = tuple(fold_rows(blocks, k, dataset.ordered) for k in range(dataset.folds))
     return Arrays(features, target, folds)
 
@@ -125,12 +128,14 @@ def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
     keys = table.row_keys(frame, validation.groups)
     rows = splits.Rows(y, len(classes), keys, *table.groups_and_times(frame, validation))
     blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
+    fresh = splits.split_again(rows, blocks, validation.folds, sweep.search.seed, REPEATS)
     kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
     columns, more = table.describe_columns(frame[kept], sweep)
 
     np.save(folder / "features.npy", encode(frame[kept], [asdict(column) for column in columns]))
     np.save(folder / "target.npy", y[kept])
     np.save(folder / "blocks.npy", blocks[kept])
+    np.save(folder / "fresh.npy", fresh)
     if held.any():
         frame[held].drop(columns=data.target).reset_index(drop=True).to_parquet(folder / "holdout.parquet")
         np.save(folder / "holdout.npy", y[held])

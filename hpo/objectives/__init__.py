@@ -6,12 +6,14 @@ imported only by whoever opens or checks an objective that needs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 
-from hpo.attempt import Evaluate, Objective
+from hpo.attempt import Attempt, Evaluate, Objective, Outcome
 from hpo.data import Dataset, Source, here
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.sweep import Sweep
+from hpo.trial import FRESH
 
 XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast path of their own
 
@@ -31,13 +33,29 @@ class ModelObjective:
         """Checked here, where the engine is imported anyway: a misspelled parameter would fail every trial."""
         dataset = here(self.dataset, self.source)
         check(self.sweep, dataset)
-        if self.sweep.model in XGBOOST:
-            from hpo.objectives.xgboost import open_xgboost
+        opened = {0: _open(self.sweep, dataset)}
 
-            return open_xgboost(self.sweep, dataset)
-        from hpo.objectives.estimator import open_estimator
+        def evaluate(attempt: Attempt) -> Outcome:
+            """A trial of a later round has other folds and another seed; one such set is kept at a time."""
+            round = attempt.number // FRESH
+            if round not in opened:
+                seed = zlib.crc32(f"{self.sweep.search.seed} fresh {round}".encode())
+                sweep = replace(self.sweep, search=replace(self.sweep.search, seed=seed))
+                opened.clear()
+                opened[round] = _open(sweep, replace(dataset, repeat=round))
+            return opened[round](attempt)
 
-        return open_estimator(self.sweep, dataset)
+        return evaluate
+
+
+def _open(sweep: Sweep, dataset: Dataset) -> Evaluate:
+    if sweep.model in XGBOOST:
+        from hpo.objectives.xgboost import open_xgboost
+
+        return open_xgboost(sweep, dataset)
+    from hpo.objectives.estimator import open_estimator
+
+    return open_estimator(sweep, dataset)
 
 
 def build(sweep: Sweep, dataset: Dataset | None, source: Source | None = None) -> Objective:

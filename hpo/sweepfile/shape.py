@@ -28,7 +28,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
-from hpo.sweep import Budget, Data, Execution, Limits, Named, Promote, Search, Slice, Stop, Tls, Validation
+from hpo.sweep import Budget, Data, Execution, Limits, Named, Promote, Recheck, Search, Slice, Stop, Tls, Validation
 from hpo.sweepfile.recurring import Schedule
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
@@ -290,6 +290,17 @@ class File(Form):
             options=("Arguments of the cluster's class", dict[Identifier, Any]),
         ),
     ] = Field(default_factory=Execution, description="Where trials run")
+    recheck: Annotated[
+        Annotated[
+            Recheck,
+            Written(
+                top="How many of the best trials are scored again, on fresh folds and seeds",
+                rounds="How often; those that cannot win any more are left out",
+            ),
+        ]
+        | None,
+        OrFalse(),
+    ] = Field(default_factory=Recheck, description="How the best trial is chosen and what it is worth; false: not")
     promote: Annotated[
         Annotated[
             Promote,
