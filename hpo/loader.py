@@ -178,6 +178,7 @@ def _sweep(
         validation=file.validation,
         search=rules.search(file),
         limits=file.limits,
+        resources=file.resources,
         executor=file.executor,
         recheck=file.recheck,
         promote=file.promote,

@@ -133,6 +133,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What one trial needs: cores, graphics processors or a part of one, bytes. So many trials run as fit."""
+
+    cpus: Annotated[int, Ge(1), Le(1024)] | None = None
+    gpus: Annotated[float, Ge(0), Le(64)] = 0.0
+    memory: Annotated[int, Ge(64 * 2**20), Le(2**50)] | None = None
+
+
+@dataclass(frozen=True)
 class Tls:
     """Files with the authority that both sides trust, and our own certificate and key, all PEM."""
 
@@ -219,6 +228,7 @@ class Sweep:
     validation: Validation = field(default_factory=Validation)
     search: Search = field(default_factory=Search)
     limits: Limits = field(default_factory=Limits)
+    resources: Resources = field(default_factory=Resources)
     executor: Execution = field(default_factory=Execution)
     recheck: Recheck | None = field(default_factory=Recheck)
     promote: Promote | None = field(default_factory=Promote)

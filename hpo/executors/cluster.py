@@ -39,6 +39,7 @@ class Capacity:
 
     cpus: int
     memory: int | None = None
+    gpus: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,14 @@ class Need:
 
     cpus: int = 1
     memory: int | None = None
+    gpus: float = 0.0
 
     def slots(self, there: Capacity) -> int:
         found = there.cpus // self.cpus
         if self.memory and there.memory is not None:
             found = min(found, there.memory // self.memory)
+        if self.gpus and there.gpus is not None:
+            found = min(found, int(there.gpus / self.gpus + 1e-9))
         return found
 
 
@@ -252,7 +256,7 @@ class Cluster:
         key, orders = uuid.uuid4().hex, asyncio.Queue[room.Order]()
         why = "it has left the cluster"
         try:
-            terms = room.Terms(slots, self._deadline)
+            terms = room.Terms(slots, self._deadline, self._need.gpus)
             await self._engine.call(worker, room.enter, key, self._packed, terms)
             self._inbox.put((worker, _Seats(slots, orders)))
             opened.set()

@@ -68,7 +68,7 @@ class Dask:
             self._connected()
             raise
         return {
-            address: Capacity(worker["nthreads"], worker["memory_limit"] or None)
+            address: Capacity(worker["nthreads"], worker["memory_limit"] or None, worker["resources"].get("GPU"))
             for address, worker in found["workers"].items()
             if worker["status"] == "running"
         }

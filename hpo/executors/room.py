@@ -24,6 +24,7 @@ from pathlib import Path
 
 from hpo.errors import InputError, Problem
 from hpo.executors.local import Asked, Local
+from hpo.executors.slots import lease_gpus
 from hpo.executors.worker import Broken, Job, trial_folder
 from hpo.redact import redact
 from hpo.trial import Trial
@@ -34,10 +35,11 @@ _TRACKING = "MLFLOW_"  # what begins like this may name a server, or hold its pa
 
 @dataclass(frozen=True)
 class Terms:
-    """What a room is opened for: so many slots, and seconds for each trial."""
+    """What a room is opened for: so many slots, and for each trial so many seconds and graphics processors."""
 
     slots: int
     deadline: float | None = None
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ class Room:
             self._woken.close()
 
     def _serve(self, job: Job) -> None:
-        hidden = {name: None for name in os.environ if name.startswith(_TRACKING)}
         slots = self._terms.slots
-        with closing(Local(job, slots, self._terms.deadline, [hidden] * slots)) as local:
+        leases = lease_gpus(slots, self._terms.gpus) or [{}] * slots
+        hidden: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_TRACKING)}
+        with closing(Local(job, slots, self._terms.deadline, [hidden | {**lease} for lease in leases])) as local:
             while not self._closed and time.monotonic() < self._heard + DESERTED:
                 for event in local.events(time.monotonic() + 1.0, wake=self._woken):
                     self._say(Done(event, _files(job.folder, event.number)) if isinstance(event, Trial) else event)

@@ -30,11 +30,12 @@ class Matrices:
         self._budget = budget
         self._kept: OrderedDict[tuple[object, ...], tuple[int, xgboost.DMatrix]] = OrderedDict()
 
-    def training(self, fold: int, bins: int | None, threads: int) -> xgboost.DMatrix:
+    def training(self, fold: int, bins: int | None, threads: int, device: str = "cpu") -> xgboost.DMatrix:
+        """For each device one of its own: XGBoost keeps the bins there, from the first training to the last."""
         rows = self._arrays.folds[fold][0]
         width = 8 if bins is None else 1 if bins <= DEFAULT_BINS else 2 if bins <= 1 << 16 else 4
         return self._get(
-            ("training", fold, bins), rows, width, lambda x, y: make_matrix(x, y, self._about, bins, threads)
+            ("training", fold, bins, device), rows, width, lambda x, y: make_matrix(x, y, self._about, bins, threads)
         )
 
     def validation(self, fold: int, threads: int) -> xgboost.DMatrix:

@@ -80,7 +80,7 @@ def open_xgboost(sweep: Sweep, dataset: Dataset) -> Evaluate:
 
         def run_fold(fold: int) -> dict[str, float]:
             nonlocal spent
-            training = matrices.training(fold, plan.bins, attempt.threads)
+            training = matrices.training(fold, plan.bins, attempt.threads, str(plan.params.get("device", "cpu")))
             validation = matrices.validation(fold, attempt.threads)
             begun = time.perf_counter()
             booster = _fit(plan, training, validation, attempt, fold)

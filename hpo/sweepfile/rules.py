@@ -47,7 +47,7 @@ def check(file: File, broken: Collection[str]) -> Iterator[Breach]:
         yield from _metrics(file, broken)
     if "search" not in broken:
         yield from _search(file, broken)
-    if "executor" not in broken:
+    if not {"executor", "resources"} & {*broken}:
         yield from _executor(file)
     yield from _schedule(file)
     if file.promote:
@@ -281,6 +281,10 @@ def _executor(file: File) -> Iterator[Breach]:
         if engine != "dask":
             hint = did_you_mean(cluster, CLUSTERS[engine])
         yield Breach(("executor", "cluster"), f"{engine} has no cluster {cluster!r}", hint)
+    gpus = file.resources.gpus
+    if gpus > 1 and gpus != int(gpus):
+        hint = "a part of one (0.25), or a whole number"
+        yield Breach(("resources", "gpus"), f"{gpus:g} graphics processors cannot be shared out", hint)
     if file.executor.tls is not None and engine != "dask":
         yield Breach(("executor", "tls"), "only dask takes certificates from here", "RAY_USE_TLS and its files for ray")
 

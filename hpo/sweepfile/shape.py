@@ -28,7 +28,21 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpo.metric import Direction
-from hpo.sweep import Budget, Data, Execution, Limits, Named, Promote, Recheck, Search, Slice, Stop, Tls, Validation
+from hpo.sweep import (
+    Budget,
+    Data,
+    Execution,
+    Limits,
+    Named,
+    Promote,
+    Recheck,
+    Resources,
+    Search,
+    Slice,
+    Stop,
+    Tls,
+    Validation,
+)
 from hpo.sweepfile.recurring import Schedule
 from hpo.sweepfile.written import Bytes, Form, OneOrMore, OrFalse, Seconds, Text, Written, whole
 
@@ -265,6 +279,14 @@ class File(Form):
             failure_share="Stop when a larger share of the trials has failed, once 20 have ended; 1: never",
         ),
     ] = Field(default_factory=Limits, description="What one trial may cost")
+    resources: Annotated[
+        Resources,
+        Written(
+            cpus="Cores of one trial; its threads unless search.threads says otherwise",
+            gpus="Graphics processors of one trial; 0.25: four trials share one",
+            memory=("Memory of one trial, and its cap unless limits.memory says otherwise: bytes or 512M, 4G", Bytes),
+        ),
+    ] = Field(default_factory=Resources, description="What one trial needs; so many trials run at a time as fit")
     executor: Annotated[
         Execution,
         Written(

@@ -16,6 +16,7 @@ from hpo import objectives
 from hpo.attempt import Attempt, Keep, run_attempt
 from hpo.data import Dataset, load
 from hpo.errors import InputError
+from hpo.executors.slots import gpus
 from hpo.objectives.folds import fold_order
 from hpo.objectives.xgboost import is_reported
 from hpo.space import Float, Space
@@ -176,3 +177,10 @@ def test_a_classifier_is_not_for_numbers(tmp_path: Path) -> None:
 def test_folds_by_time(tmp_path: Path) -> None:
     sweep, dataset = bundled("flights", tmp_path, 1500, validation=Validation(3, time="date"))
     assert run(sweep, dataset, {"n_estimators": 5}).state == "complete"
+
+
+@pytest.mark.skipif(not gpus(), reason="no graphics processor on this machine")
+def test_on_a_graphics_processor_scores_are_close_and_the_bins_are_kept(tmp_path: Path) -> None:
+    sweep, dataset = bundled("flights", tmp_path)
+    here, there = (run(sweep, dataset, {"device": device, "n_estimators": 50}) for device in ("cpu", "cuda"))
+    assert there.values == pytest.approx(here.values, abs=0.01)
