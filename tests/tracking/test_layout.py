@@ -1,4 +1,4 @@
-"""What a trial's numbers are called in MLflow: a fold keeps its number, however few folds there are and in what order."""
+"""What a trial is called in MLflow: a fold keeps its number, however few folds there are and in what order."""
 
 from __future__ import annotations
 
