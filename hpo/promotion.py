@@ -28,7 +28,7 @@ from hpo.registry import Candidate, Champion, Promotion, describe
 from hpo.registry import promote as register
 from hpo.sweep import Sweep
 from hpo.tracking.projection import Projection
-from hpo.tracking.server import Refused, TrackingError, answered, unhurried
+from hpo.tracking.server import Denied, Refused, TrackingError, answered, unhurried
 from hpo.verdict import Evidence
 
 
@@ -68,7 +68,8 @@ def _open_holdout(journal: Journal) -> None:
 def promote(journal: Journal, folder: Path, projection: Projection) -> None:
     """Judge and register the staged model; the journal and the sweep's run say what came of it.
 
-    An absent server is an `Away`, to be tried again; anything else that goes wrong is noted with the promotion.
+    An absent server is an `Away`, to be tried again; anything else that goes wrong is noted with the promotion. An
+    account that may not move the alias has registered its version: with a promoter's, `hpo.sync` goes on from there.
     """
     facts = journal.facts()
     try:
@@ -83,6 +84,9 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
             made = record(journal.facts(), journal.trials()[model["trial"]], journal.counts(), outcome.to_json())
             describe(projection.client, outcome, card(made), made["when"])
             projection.client.log_dict(projection.parent, made, "promotion.json")
+    except Denied as denied:
+        hint = f"with an account that may: python -m hpo.sync {facts['id']}"
+        outcome = Promotion.failed(facts["name"], f"{denied}; {hint}")
     except Exception as error:
         if isinstance(error, TrackingError) and not isinstance(error, Refused):
             raise

@@ -92,6 +92,7 @@ def status(path: Path) -> dict[str, Any]:
         "follows": facts.get("follows"),
         "promotion": facts.get("promotion"),
         "tracking_uri": facts.get("tracking_uri"),
+        "publishing": (facts.get("sync") or {}).get("error"),
         "unpublished": unpublished if facts.get("tracking_uri") else 0,
         "refused": facts.get("refused") or {},
         "journal": str(path),
@@ -151,6 +152,8 @@ def _detail(facts: dict[str, Any]) -> str:
         what = promotion.get("error") or "; ".join(promotion.get("reasons", ()))
         lines.append(f"  promotion    {'promoted' if promotion.get('promoted') else 'not promoted'}: {what}")
     lines += [f"  refused      trial {number} by the server: {why}" for number, why in facts["refused"].items()]
+    if facts["publishing"]:
+        lines.append(f"  publishing   {facts['publishing']}")
     if facts["unpublished"]:
         lines.append(f"  unpublished  {facts['unpublished']}; deliver: python -m hpo.sync {facts['sweep']}")
     if facts["state"] == "interrupted":

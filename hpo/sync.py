@@ -50,7 +50,7 @@ def follow(path: Path) -> int:
 
 
 def _follow(journal: Journal, delivery: Delivery) -> int:
-    from hpo.tracking.server import TrackingError
+    from hpo.tracking.server import Denied, TrackingError
 
     pause, left, since = TICK, 0, time.monotonic()
     while True:
@@ -67,6 +67,8 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
             delivery.note(str(error))
             if not live:
                 delivery.stage()
+                if isinstance(error, Denied):  # a person has to do something first
+                    return PENDING
             pause = min(2 * pause, PAUSE)
         before, left = left, journal.count_unpublished()
         if left < before:  # it answers, if not always

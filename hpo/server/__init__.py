@@ -6,4 +6,5 @@ needs this package: a sweep needs an address.
 """
 
 PROMOTER = "promoter"  # the role whose members may move an alias
+CHALLENGER = "challenger"  # the alias that anybody may move who may register a version: nothing is served by it
 GUARD_HEADER = "X-Hpo-Guard"  # in the guard's refusals: `check` knows it by that

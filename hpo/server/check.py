@@ -11,7 +11,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +37,7 @@ _PUBLIC = {"/api/3.0/mlflow/server-info"}  # MLflow means it to be; no secrets i
 _NAMES = ("10.attacker.example", "192.168.attacker.example", "attacker.example", "localhost.attacker.example")
 _PAGE = "https://attacker.example"
 _TERA = str(2**40)
+PATIENCE = 5.0  # seconds in which a server with a limit says so
 # As of November 2026; the project's advisories: https://github.com/mlflow/mlflow/security/advisories
 _HOLES = (
     ((2, 22, 4), "CVE-2025-11201: a stranger runs code"),
@@ -166,7 +167,7 @@ def _body(wire: Wire) -> Iterator[tuple[str, str]]:
     """Announced, never sent: a server with a limit says no at once."""
     path = f"/api/2.0/mlflow-artifacts/artifacts/{_nobody()}/cap"
     try:
-        status = wire.ask("PUT", path, Content_Length=_TERA, Expect="100-continue").status
+        status = replace(wire, patience=PATIENCE).ask("PUT", path, Content_Length=_TERA, Expect="100-continue").status
     except TimeoutError:
         status = 100
     if status not in (0, 413):

@@ -74,8 +74,10 @@ def read(path: Path | None, **given: Any) -> Settings:
         if key in ("port", "workers"):
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
                 wrong(key, f"must be a whole number, not {value!r}")
-        elif not isinstance(value, (str, Path)) or not str(value) or re.search(r"[\s,*?\[\]]", str(value).strip("[]")):
-            wrong(key, f"must be a text without spaces, commas and wildcards, not {value!r}")
+        elif not isinstance(value, (str, Path)) or re.search(r"[\s,]|^$", str(value)):
+            wrong(key, f"must be a text without spaces and commas, not {value!r}")
+        elif key in ("host", "public") and re.search(r"[*?]|\[(?!.*:.*\])", str(value)):
+            wrong(key, f"must be a name in full, without wildcards, not {value!r}")
     if (preset := kept.get("preset", "local")) not in ("local", "team"):
         wrong("preset", f"unknown preset {preset!r}", did_you_mean(preset, ("local", "team")))
     if problems:

@@ -45,6 +45,7 @@ class Wire:
     url: str
     username: str = ""
     password: str = ""
+    patience: float = TIMEOUT
 
     @classmethod
     def from_environment(cls, url: str) -> Wire:
@@ -87,6 +88,6 @@ class Wire:
         place = urlsplit(self.url)
         host = place.hostname or ""
         if place.scheme != "https":
-            return http.client.HTTPConnection(host, place.port or 80, timeout=TIMEOUT)
+            return http.client.HTTPConnection(host, place.port or 80, timeout=self.patience)
         trusted = ssl.create_default_context(cafile=os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"))
-        return http.client.HTTPSConnection(host, place.port or 443, timeout=TIMEOUT, context=trusted)
+        return http.client.HTTPSConnection(host, place.port or 443, timeout=self.patience, context=trusted)

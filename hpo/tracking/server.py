@@ -1,7 +1,8 @@
 """The MLflow server or database: how to reach it, and what its errors mean.
 
-Used by `hpo.tracking.projection` and `hpo.sync`. Two kinds of trouble, because they are answered differently:
-what may work later is tried again, what the server understood and refused is put aside with the reason.
+Used by `hpo.tracking.projection` and `hpo.sync`. Three kinds of trouble, because they are answered differently: what
+may work later is tried again, what the server understood and refused is put aside with the reason, and what this
+account may not do waits for a person.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import read_mlflow_creds
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -38,14 +40,20 @@ class Refused(TrackingError):
     """The server understood and said no: the same call will fail again."""
 
 
+class Denied(TrackingError):
+    """The server does not know this account, or does not let it do this: it would be no use to try again soon."""
+
+
 @contextmanager
 def answered() -> Iterator[None]:
-    """Whatever a call to MLflow raises, as `Away` or `Refused`, without passwords."""
+    """Whatever a call to MLflow raises, as `Away`, `Refused` or `Denied`, without passwords."""
     try:
         yield
     except MlflowException as error:
         status = error.get_http_status_code()
-        refused = 400 <= status < 500 and status not in (401, 403, 404, 408, 429)
+        if status in (401, 403):
+            raise Denied(_denial(status, error)) from error
+        refused = 400 <= status < 500 and status not in (404, 408, 429)
         raise (Refused if refused else Away)(short_reason(error)) from error
     except (requests.RequestException, SQLAlchemyError, OSError) as error:
         raise Away(short_reason(error)) from error
@@ -89,6 +97,15 @@ def short_reason(error: BaseException) -> str:
     """An engine's error as one line without passwords; MLflow puts whole stack traces into its texts."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return redact(lines[0])[:500]
+
+
+def _denial(status: int, error: MlflowException) -> str:
+    """Who was refused what, and where an account is set; MLflow speaks of its documentation instead."""
+    account = read_mlflow_creds().username
+    if status == 403:
+        return f"the account {account!r} may not do this (403): {short_reason(error)}"
+    known = f"does not know the account {account!r} with this password" if account else "wants an account"
+    return f"the server {known} (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 
 @contextmanager

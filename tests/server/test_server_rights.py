@@ -191,6 +191,13 @@ def test_s8_only_a_promoter_moves_champion(stack: Stack) -> None:
             "POST", "/ajax-api/2.0/mlflow/registered-models/alias",
             {"name": "rights", "alias": "champion", "version": "2"},
         ),
+        "move challenger": (
+            "POST", f"{API}/registered-models/alias", {"name": "rights", "alias": "challenger", "version": "1"},
+        ),
+        "move both": (
+            "POST", f"{API}/registered-models/alias?alias=challenger",
+            {"name": "rights", "alias": "champion", "version": "2"},
+        ),
         "remove champion": ("DELETE", f"{API}/registered-models/alias", {"name": "rights", "alias": "champion"}),
         "rename": ("POST", f"{API}/registered-models/rename", {"name": "rights", "new_name": "rights"}),
         "stage": (
@@ -199,7 +206,7 @@ def test_s8_only_a_promoter_moves_champion(stack: Stack) -> None:
         "delete a version": ("DELETE", f"{API}/model-versions/delete", {"name": "rights", "version": "2"}),
     }  # fmt: skip
     may: dict[str, set[str]] = {
-        "promoter": set(acts), "sweeper": {"see", "register a version"}, "reader": {"see"},
+        "promoter": set(acts), "sweeper": {"see", "register a version", "move challenger"}, "reader": {"see"},
         "without a role": set(), "stranger": set(),
     }  # fmt: skip
     wrong = []
