@@ -56,7 +56,8 @@ def test_it_follows_a_driver_to_the_end(tmp_path: Path, uri: str) -> None:
         journal.record(state="finished")
         assert process.wait(60) == 0, log_of(journal)
     assert parent_of(uri).info.status == "FINISHED"
-    assert journal.fact("sync") == {"error": None, "published": 3}
+    experiment = parent_of(uri).info.experiment_id
+    assert journal.fact("sync") == {"error": None, "published": 3, "experiment": experiment}
     assert log_of(journal) == ""
     delivered_once(uri, "flights", 3)
 
