@@ -18,6 +18,7 @@ VERBS = {
     "promote": ("hpo.promote:command", "Make a version the champion, by hand."),
     "rollback": ("hpo.rollback:command", "Make the previous champion champion again."),
     "history": ("hpo.history:command", "Show who was champion from when to when, and why."),
+    "predict": ("hpo.predict:command", "Predict a file of any size with a registered model."),
     "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
 }
 main = lazy_group(

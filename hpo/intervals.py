@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.honest import t_quantile
 from hpo.verdict import Interval
 
 Floats = NDArray[np.float64]
@@ -53,11 +54,17 @@ class Resampling:
             yield weights if self.clusters is None else weights[:, self.clusters]
 
 
-def quantiles(value: float, draws: Floats, confidence: float) -> Interval:
-    """The percentile interval. Draws in which the score has no value (a class was not drawn) are left out."""
+def quantiles(value: float, draws: Floats, confidence: float, units: int) -> Interval:
+    """The percentile interval, expanded for few `units` (rows or clusters that were drawn), where it is too narrow.
+
+    T. Hesterberg, The American Statistician 69 (2015) 371-386. Draws in which the score has no value (a class was not
+    drawn) are left out.
+    """
     known = draws[np.isfinite(draws)]
-    if len(known) < max(20, len(draws) / 2):
+    if units < 2 or len(known) < max(20, len(draws) / 2):
         return Interval(value, -math.inf, math.inf)
+    freedom = max(3, units - 1)
+    confidence = NormalDist().cdf(math.sqrt((freedom + 1) / freedom) * t_quantile(confidence, freedom))
     low, high = np.quantile(known, [1 - confidence, confidence])
     return Interval(value, float(low), float(high))
 

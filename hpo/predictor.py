@@ -139,10 +139,15 @@ class Predictor:
         self._model = _Booster(path, self) if path == native else _load_skops(path)
 
     def predict(self, frame: pd.DataFrame, params: Mapping[str, Any] | None = None) -> Any:
-        """One label or number a row; with `{"output": "probability"}` a DataFrame with a column per class."""
+        """One label or number a row; with `{"output": "probability"}` a DataFrame with a column per class, with "both"
+        one with the columns `label` and `probability_<class>`."""
         output = (params or {}).get("output", "label")
-        if output not in ("label", "probability"):
-            raise ValueError(f"output is {output!r}, not 'label' or 'probability'")
+        if output not in ("label", "probability", "both"):
+            raise ValueError(f"output is {output!r}, not 'label', 'probability' or 'both'")
+        if output == "both":
+            shares = self.predict(frame, {"output": "probability"}).add_prefix("probability_")
+            shares.insert(0, "label", self.predict(frame))
+            return shares
         matrix = encode(frame, self.columns)
         if output == "label":
             found = self._model.predict(matrix)

@@ -67,7 +67,7 @@ STORY = {
     "comparison",
     "recheck",
 }
-VERBS = {"plan", "status", "sync", "schema", "schedule", "server", "ui", "promote", "rollback", "history"}
+VERBS = {"plan", "status", "sync", "schema", "schedule", "server", "ui", "promote", "rollback", "history", "predict"}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
 BETWEEN_PARTS = {

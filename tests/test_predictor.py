@@ -96,7 +96,11 @@ def test_outputs(folder: Path, tmp_path: Path) -> None:
     shares = Predictor(folder).predict(rows, {"output": "probability"})
     assert (list(shares.columns), list(shares.index)) == ([0, 1], [5, 6, 7, 8])
     np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
-    with pytest.raises(ValueError, match="'label' or 'probability'"):
+    both = Predictor(folder).predict(rows, {"output": "both"})
+    assert list(both.columns) == ["label", "probability_0", "probability_1"]
+    assert both["label"].tolist() == Predictor(folder).predict(rows).tolist()
+    np.testing.assert_array_equal(both["probability_1"], shares[1])
+    with pytest.raises(ValueError, match="not 'label', 'probability' or 'both'"):
         Predictor(folder).predict(rows, {"output": "everything"})
 
 

@@ -144,10 +144,10 @@ class _Bench:
         drawn = Resampling(len(target), clusters, draws).values(*(made for made, _ in statistics))
         units = len(target) if clusters is None else int(clusters.max()) + 1
         method = f"paired bootstrap of {units} {self._drawn}"
-        intervals = [quantiles(value, draw, sure) for value, draw in zip(values, drawn, strict=True)]
+        intervals = [quantiles(value, draw, sure, units) for value, draw in zip(values, drawn, strict=True)]
         if len(both) == 1:
             return intervals[0], None, None, method
-        gained = quantiles(metric.sign * (values[0] - values[1]), metric.sign * (drawn[0] - drawn[1]), sure)
+        gained = quantiles(metric.sign * (values[0] - values[1]), metric.sign * (drawn[0] - drawn[1]), sure, units)
         return intervals[0], intervals[1], gained, method
 
 

@@ -22,6 +22,7 @@ from mlflow.models import Model
 
 from hpo import crash
 from hpo.digest import digests
+from hpo.errors import InputError, Problem
 from hpo.metric import Metric
 from hpo.registry.files import DIGESTS, DamagedError, damage, write_model
 
@@ -65,6 +66,21 @@ def version_of(client: MlflowClient, candidate: Candidate) -> ModelVersion | Non
         if v.tags.get("hpo.sweep") == candidate.sweep and v.tags.get("hpo.trial") == str(candidate.trial)
     ]  # fmt: skip
     return min(found, key=lambda v: int(v.version), default=None)
+
+
+def find(client: MlflowClient, text: str) -> ModelVersion:
+    """The version that NAME (its champion), NAME@alias, NAME/version or any of these behind models:/ means."""
+    name, at, alias = text.removeprefix("models:/").partition("@")
+    name, slash, version = (name, "", "") if at else name.partition("/")
+    if slash:
+        found = next((v for v in all_of(client, name) if id_of(v) == version), None)
+    else:
+        found = holder(client, name, alias or "champion")
+    if found is None:
+        known = ", ".join(sorted((id_of(v) for v in all_of(client, name)), key=int))
+        hint = f"its versions: {known}" if known else "is this the right --tracking-uri?"
+        raise InputError(Problem(f"there is no model {text!r}", hint=hint))
+    return found
 
 
 def holder(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:
