@@ -7,6 +7,7 @@ often to draw. Nothing depends on it: without a display the sweep is the same.
 from __future__ import annotations
 
 import time
+from statistics import fmean
 from types import TracebackType
 from typing import Protocol
 
@@ -136,6 +137,8 @@ def say(params: Params) -> str:
 
 def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
     if trial.values is None:
+        if folds := trial.scores.get(metrics[0].name):  # not to be compared with the mean of all
+            return f"{fmean(folds):.5g} after {len(folds)} fold{'s' if len(folds) > 1 else ''}"
         last = trial.reports[-1].value if trial.reports else None
         return "–" if last is None else f"at {last:.5g}"
     return "  ".join(f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True))

@@ -22,8 +22,6 @@ from hpo.result import Result
 from hpo.tracking import page
 from hpo.trial import Trial
 
-LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` listens
-
 
 def summarize(result: Result, console: Console) -> None:
     """For a person: short, and every next step is a command that can be pasted."""
@@ -128,14 +126,12 @@ def _failures(result: Result) -> dict[str, int]:
 
 
 def _look(result: Result, uri: str) -> list[str]:
-    """Where the runs are in the stock MLflow UI: an address, after the command that serves it from a local store."""
-    lines, server = ["", f"compare the runs:  {uri}"], uri
+    """Where the runs are in the stock MLflow UI: an address, or for a local store the commands that serve it."""
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
         store = f"sqlite:///{path.name}" if path.parent == Path.cwd() else uri  # short for a store of this folder
-        lines[1], server = f"compare the runs:  mlflow ui --backend-store-uri {shlex.quote(store)}", LOCAL
-    if result.experiment is not None and server.startswith("http"):
-        lines.append(f"        and open:  {page(server, result.experiment, result.id, result.metrics[0])}")
-    else:
-        lines.append(f"       filter by:  tags.`hpo.sweep` = '{result.id}'")
-    return lines
+        plain = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
+        return ["", f"compare the runs:  python -m hpo.ui {result.id}", f"              or:  {plain}"]
+    if result.experiment is not None and uri.startswith("http"):
+        uri = page(uri, result.experiment, result.id, result.metrics[0])
+    return ["", f"compare the runs:  {uri}", f"       filter by:  tags.`hpo.sweep` = '{result.id}'"]

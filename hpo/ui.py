@@ -13,19 +13,22 @@ import socket
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, unquote
+from typing import Any
+from urllib.parse import unquote
 
 import click
 
 from hpo.command import run, verb
 from hpo.errors import HpoError, InputError, Problem
 from hpo.journal import Journal
+from hpo.metric import Metric
 from hpo.redact import redact
 from hpo.resume import find
 from hpo.server.wire import Wire
-from hpo.tracking import default_uri
+from hpo.tracking import default_uri, page
 
 PORTS = range(5000, 5020)  # the first of these that is free
 
@@ -37,19 +40,19 @@ PORTS = range(5000, 5020)  # the first of these that is free
 @click.option("--open/--no-open", "opens", default=True, help="Open a browser.", show_default=True)
 def command(sweep: str | None, folder: str, port: int | None, opens: bool) -> int | None:
     """Show all sweeps, or one of them (an id, its beginning, or last), in MLflow's UI."""
-    name = identifier = None
+    facts: dict[str, Any] = {}
     uri = default_uri()
     if sweep is not None:
         with closing(Journal(find(Path(folder), sweep), writable=False)) as journal:
-            name, identifier = journal.fact("name"), journal.fact("id")
-            uri = os.environ.get("MLFLOW_TRACKING_URI") or journal.fact("tracking_uri") or uri
+            facts = journal.facts()
+            uri = os.environ.get("MLFLOW_TRACKING_URI") or facts.get("tracking_uri") or uri
     if uri.startswith(("http://", "https://")):
-        _show(redact(uri.rstrip("/")), page(Wire.from_environment(uri), name, identifier), opens)
+        _show(_page(Wire.from_environment(uri), redact(uri), facts), opens)
         return None
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes the server along, see below
     process, address = _start(uri, _port(port))
     try:
-        _show(address, page(Wire(address), name, identifier), opens)
+        _show(_page(Wire(address), address, facts), opens)
         click.echo("Ctrl-C stops it", err=True)
         return process.wait()
     except KeyboardInterrupt:
@@ -58,10 +61,11 @@ def command(sweep: str | None, folder: str, port: int | None, opens: bool) -> in
         _stop(process)
 
 
-def page(wire: Wire, name: str | None, identifier: str | None) -> str:
-    """The part of the address after the server's: the experiment's runs, those of one sweep if there is an id."""
-    if name is None:
-        return "/#/experiments"
+def _page(wire: Wire, server: str, facts: Mapping[str, Any]) -> str:
+    """The address of the sweep whose journal has these facts; without any, that of all experiments."""
+    if not facts:
+        return f"{server.rstrip('/')}/#/experiments"
+    name, identifier = facts["name"], facts["id"]
     try:
         answer = wire.get("/api/2.0/mlflow/experiments/get-by-name", experiment_name=name)
     except OSError as error:
@@ -72,8 +76,7 @@ def page(wire: Wire, name: str | None, identifier: str | None) -> str:
     if answer.status != 200:
         hint = f"deliver it: python -m hpo.sync {identifier}"
         raise InputError(Problem(f"{redact(wire.url)} has no experiment {name!r} yet", hint=hint))
-    query = quote(f"tags.`hpo.sweep` = '{identifier}'")
-    return f"/#/experiments/{answer.json()['experiment']['experiment_id']}/runs?searchFilter={query}"
+    return page(server, answer.json()["experiment"]["experiment_id"], identifier, Metric(*facts["metrics"][0]))
 
 
 def _start(uri: str, port: int) -> tuple[subprocess.Popen[bytes], str]:
@@ -118,10 +121,10 @@ def _port(wanted: int | None) -> int:
     raise InputError(Problem("somebody else listens there" if wanted else "no port is free", "--port"))
 
 
-def _show(address: str, page: str, opens: bool) -> None:
-    click.echo(f"{address}{page}")
+def _show(address: str, opens: bool) -> None:
+    click.echo(address)
     if opens:
-        webbrowser.open(f"{address}{page}")
+        webbrowser.open(address)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_the_board_says_it_all_at_80() -> None:
     assert "about 53 m 20 s left" in drawn(progress(), 120)[1]
     assert not any("stopping" in line for line in lines)
     assert "Ctrl-C again" in drawn(progress("stopping"), 80)[2]
+
+
+def test_a_trial_that_was_stopped_says_after_how_many_folds() -> None:
+    found = Progress(function_sweep())
+    pruned = Trial(0, {}, started=0.0, finished=1.0, pruned=True)
+    found.add(replace(pruned, scores={"loss": (0.5,)}), replace(pruned, number=1, scores={"loss": (0.5, 0.25)}))
+    said = "\n".join(drawn(found, 80))
+    assert "0.5 after 1 fold" in said
+    assert "0.375 after 2 folds" in said
 
 
 def test_a_board_of_nothing() -> None:

@@ -76,28 +76,26 @@ def test_failures_are_counted_by_their_first_line() -> None:
     ]
 
 
-def test_the_command_that_shows_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_that_show_the_runs_of_a_local_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def look(uri: str) -> str:
-        [line] = [line for line in said(result(BEST, tracking_uri=uri), 40) if line.startswith("compare")]
-        return line.removeprefix("compare the runs:  ")
-
-    assert look(f"sqlite:///{tmp_path}/mlflow.db") == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
-    assert look("sqlite:////else where/a.db") == "mlflow ui --backend-store-uri 'sqlite:////else where/a.db'"
-    assert look("https://mlflow.example.org/[x]") == "https://mlflow.example.org/[x]"
-    assert "       filter by:  tags.`hpo.sweep` = 'flights-1'" in said(result(tracking_uri="http://a"), 20)
+    ours, plain = said(result(BEST, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db"), 40)[-2:]
+    assert ours == "compare the runs:  python -m hpo.ui flights-1"
+    assert plain == "              or:  mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    plain = said(result(BEST, tracking_uri="sqlite:////else where/a.db"))[-1]
+    assert plain.endswith("mlflow ui --backend-store-uri 'sqlite:////else where/a.db'")
     assert not any("mlflow" in line for line in said(result(BEST)))
 
 
-def test_the_address_of_this_sweep_alone() -> None:
-    def opened(uri: str) -> str:
-        return said(result(BEST, tracking_uri=uri, experiment="7"))[-1].removeprefix("        and open:  ")
+def test_the_address_on_a_server() -> None:
+    def opened(uri: str, **facts: Any) -> list[str]:
+        return said(result(BEST, tracking_uri=uri, **facts), 40)[-2:]
 
-    runs = "/#/experiments/7/runs?workflowType=machine_learning"
-    assert opened("sqlite:////a/mlflow.db").startswith(f"http://127.0.0.1:5000{runs}")
-    assert opened("https://me:secret@mlflow.example.org/").startswith(f"https://mlflow.example.org{runs}")
-    assert opened("http://a").endswith("orderByKey=metrics.%60roc_auc%60&orderByAsc=false")
+    runs = "https://mlflow.example.org/#/experiments/7/runs?workflowType=machine_learning"
+    address, plain = opened("https://me:secret@mlflow.example.org/", experiment="7")
+    assert address.startswith(f"compare the runs:  {runs}&")
+    assert address.endswith("orderByKey=metrics.%60roc_auc%60&orderByAsc=false")
+    assert plain == "       filter by:  tags.`hpo.sweep` = 'flights-1'"
+    assert opened("https://mlflow.example.org/[x]")[0] == "compare the runs:  https://mlflow.example.org/[x]"
 
 
 def test_an_interrupted_one_says_how_to_go_on() -> None:

@@ -34,7 +34,7 @@ def test_it_prints_the_page_of_the_sweep_serves_it_and_ends_with_ctrl_c(tmp_path
     try:
         line = process.stdout.readline()
         sweep = "tags.%60hpo.sweep%60%20%3D%20%27flights-1%27"
-        assert re.fullmatch(rf"http://127.0.0.1:{port}/#/experiments/\d+/runs\?searchFilter={sweep}\n", line), line
+        assert re.fullmatch(rf"http://127.0.0.1:{port}/#/experiments/\d+/runs\?.*searchFilter={sweep}&.*\n", line), line
         server = Wire(f"http://127.0.0.1:{port}")
         found = {finding.check for finding in findings(server).found}
         assert found == {"anonymous", "body"}  # nobody else reaches it: no name but its own, no page but its own
