@@ -60,13 +60,14 @@ def uri(migrated: Path, tmp_path: Path) -> str:
 
 
 class Server:
-    """`mlflow server` on a store; can be taken away and brought back on the same port."""
+    """`mlflow server` on a store, by default the SQLite `database` that its files lie beside; can be taken away and
+    brought back on the same port."""
 
-    def __init__(self, database: Path, port: int) -> None:
+    def __init__(self, database: Path, port: int, store: str | None = None) -> None:
         self.uri = f"http://127.0.0.1:{port}"
         self._arguments = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{database}", "--workers", "1"),
+            *("--backend-store-uri", store or f"sqlite:///{database}", "--workers", "1"),
             *("--artifacts-destination", str(database.parent / "artifacts")),
         ]
         self._log = database.parent / "server.log"
