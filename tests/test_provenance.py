@@ -72,6 +72,12 @@ def test_some_variables_are_told_and_no_other(tmp_path: Path, monkeypatch: pytes
     assert "MY_OWN" not in told
 
 
+def test_the_image_is_what_whoever_started_us_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINER_IMAGE", "registry.example.org/train:7")
+    if not Path("/run/.containerenv").exists():  # Podman's own word comes first
+        assert provenance(tmp_path)["image"] == "registry.example.org/train:7"
+
+
 def test_requirements_are_what_is_installed() -> None:
     found = packages()
     assert {name: found[name] for name in ("mlflow", "scikit-learn", "ruamel-yaml")} == {

@@ -24,13 +24,13 @@ def refuse_password(address: str, where: str) -> None:
         raise InputError(Problem("a password stands in the address", where, hint))
 
 
-def expand(address: str) -> str:
+def expand(address: str, where: str = "data.path") -> str:
     """With the variables in place of `${HPO_…}`. InputError: one is not set."""
 
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
         if not found:
-            raise InputError(Problem(f"the variable {match[1]} is not set", "data.path", f"export {match[1]}=…"))
+            raise InputError(Problem(f"the variable {match[1]} is not set", where, f"export {match[1]}=…"))
         return found
 
     return _VARIABLE.sub(value, address)

@@ -20,6 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import CloneError, RevError
 
+from hpo.data.address import expand
 from hpo.data.cache import Cache, Fetched
 from hpo.errors import InputError, Problem
 from hpo.redact import redact
@@ -62,7 +63,7 @@ def _place(data: Data, root: Path) -> tuple[str, str]:
     written = str(data.path)
     if data.repo is not None:
         if _ADDRESS.match(data.repo):
-            return data.repo, written
+            return expand(data.repo, "data.repo"), written
         repo = os.path.realpath(root / data.repo)
         if data.repo.startswith("-") or "::" in data.repo or not os.path.isdir(repo):
             hint = "a folder, https://…, ssh://… or git@host:…"

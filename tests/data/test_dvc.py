@@ -104,3 +104,8 @@ def test_mistakes(repository: Path, tmp_path: Path) -> None:
     said = loaded(tmp_path, "path: t.csv, repo: 'https://ada:s3cret@127.0.0.1/x', rev: v1")["error"]
     assert "a password stands in the address" in said
     assert "s3cret" not in said
+    said = loaded(tmp_path, "path: t.csv, repo: 'https://ada:${HPO_GIT}@127.0.0.1:9/x', rev: v1")["error"]
+    assert "the variable HPO_GIT is not set" in said
+    said = loaded(tmp_path, "path: t.csv, repo: 'https://ada:${HPO_GIT}@127.0.0.1:9/x', rev: v1", HPO_GIT="s3cret")
+    assert "DVC cannot read it" in said["error"]
+    assert "s3cret" not in said["error"]
