@@ -19,6 +19,7 @@ VERBS = {
     "rollback": ("hpo.rollback:command", "Make the previous champion champion again."),
     "history": ("hpo.history:command", "Show who was champion from when to when, and why."),
     "predict": ("hpo.predict:command", "Predict a file of any size with a registered model."),
+    "reproduce": ("hpo.reproduce:command", "Run a trial again: does the same come out?"),
     "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
 }
 main = lazy_group(

@@ -21,11 +21,10 @@ def record(
     facts: Mapping[str, Any], trial: Trial, counts: Mapping[str, int], outcome: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that the decision rests on, and what it takes to repeat it."""
-    origin = facts.get("provenance") or {}
     dataset = facts["dataset"]
     model = facts.get("model") or {}
     return {
-        "sweep": facts["id"], "name": facts["name"], "identity": facts["identity"],
+        **source(facts),
         "promotion": dict(outcome),
         "trial": trial.to_json(),
         "search": {
@@ -39,9 +38,19 @@ def record(
             "columns": {column["name"]: column["kind"] for column in dataset["columns"]},
         },
         "model": {"sha256": model.get("sha256"), "threads": model.get("threads")},
+        "when": facts.get("judged"),
+    }  # fmt: skip
+
+
+def source(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial was made of, beside its parameters."""
+    origin = facts.get("provenance") or {}
+    return {
+        "sweep": facts["id"], "name": facts["name"], "identity": facts["identity"], "document": facts["document"],
+        "root": facts.get("root"), "allowed": facts.get("allowed"), "threads": origin.get("threads"),
         "git": origin.get("git") or {}, "packages": origin.get("packages") or {}, "python": origin.get("python"),
-        "who": origin.get("user"), "when": facts.get("judged"), "command": origin.get("command"),
-        "document": facts["document"], "threads": facts.get("threads"),
+        "who": origin.get("user"), "command": origin.get("command"),
+        "data": {"sha256": facts["dataset"]["file_digest"]} if facts.get("dataset") else {},
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hpo.executors import share
 from hpo.provenance import patch, provenance, requirements
 from hpo.redact import clean, redact
 from hpo.sweep import Sweep
@@ -22,7 +23,7 @@ def begin(sweep: Sweep, folder: Path) -> dict[str, Any]:
     `provenance.json`, `requirements.txt`, `source.patch` if there is one, and the sweep as given and as resolved."""
     sessions = folder / "sessions"
     number = 1 + sum(path.name.isdecimal() for path in sessions.glob("*"))
-    found = {"session": number, "started": time.time(), **provenance()}
+    found = {"session": number, "started": time.time(), "threads": share(sweep)[1], **provenance()}
     files = {
         "provenance.json": _json(found),
         "requirements.txt": redact(requirements()),

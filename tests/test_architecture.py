@@ -67,7 +67,20 @@ STORY = {
     "comparison",
     "recheck",
 }
-VERBS = {"plan", "status", "sync", "schema", "schedule", "server", "ui", "promote", "rollback", "history", "predict"}
+VERBS = {
+    "plan",
+    "status",
+    "sync",
+    "schema",
+    "schedule",
+    "server",
+    "ui",
+    "promote",
+    "rollback",
+    "history",
+    "predict",
+    "reproduce",
+}
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
 BETWEEN_PARTS = {
