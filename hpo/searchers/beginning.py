@@ -20,9 +20,6 @@ from hpo.trial import Params, Report, Trial
 
 LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost")
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
-# Trials drawn over the whole space after the first ones: good guesses lie close together, and a model that has seen
-# nothing else stays among them.
-SPREAD = 4
 FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
 
@@ -53,7 +50,7 @@ def opening(sweep: Sweep) -> Opening:
     said += [f"{len(search.enqueue)} of your own"] if search.enqueue else []
     said += [f"{len(learned) - 1} configurations that were good on other data"] if len(learned) > 1 else []
     if auto:
-        sampler, why = _chosen(sweep, len(first))
+        sampler, why = _chosen(sweep)
         said.append(why)
     note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
     return Opening(tuple(first), sampler, note)
@@ -80,16 +77,13 @@ class Beginning:
         return self._searcher.keep(number, report)
 
 
-def _chosen(sweep: Sweep, begun: int) -> tuple[Named, str]:
+def _chosen(sweep: Sweep) -> tuple[Named, str]:
     features = sum(len(p.values) if isinstance(p, Choice) else 1 for p in sweep.space.parameters)
     if len(sweep.metrics) > 1:
         return Named("tpe"), f"TPE for {len(sweep.metrics)} metrics at once"
     if features > FEATURES:
         return Named("tpe"), f"TPE for a space as wide as {features} features"
-    options: dict[str, Any] = {"cost_aware": True}
-    if begun > SPREAD:
-        options["n_startup_trials"] = begun + SPREAD
-    return Named("gp", options), "a Gaussian process"
+    return Named("gp", {"cost_aware": True}), "a Gaussian process"
 
 
 def _defaults(sweep: Sweep) -> dict[str, Any]:
