@@ -268,7 +268,7 @@ def race(uri: str, experiment: str, run: str, candidate: Candidate, bench: Bench
 
 
 def test_r24_promoters_that_race_and_die_leave_the_best_one_champion(uri: str, bench: Bench) -> None:
-    rounds = form(3, 200)
+    rounds = form(2, 200)
     context = get_context("forkserver")
     context.set_forkserver_preload(["tests.chaos.test_models"])
     client = MlflowClient(uri, uri)
