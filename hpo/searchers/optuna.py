@@ -41,15 +41,17 @@ LARGEST_GRID = 1_000_000  # Optuna keeps every point of a grid in memory
 
 @dataclass(frozen=True)
 class _Kind:
-    """A sampler: `notes` where it keeps state in the study, `exhaustive` where it tries each point once."""
+    """A sampler: `notes` where it keeps state in the study, `exhaustive` where it tries each point once, `shuns` where
+    it learns nothing from a failure but something from a trial that was pruned before its first value."""
 
     sampler: str
     notes: bool = False
     exhaustive: bool = False
+    shuns: bool = False
 
 
 _KINDS = {
-    "tpe": _Kind("TPESampler"),
+    "tpe": _Kind("TPESampler", shuns=True),
     "random": _Kind("RandomSampler"),
     "gp": _Kind("GPSampler"),
     "cmaes": _Kind("CmaEsSampler", notes=True),
@@ -169,6 +171,8 @@ class OptunaSearcher:
         if trial.number in self._outside or (trial.pruned and len(self._metrics) > 1):
             self._outside.discard(trial.number)
             state, values = TrialState.FAIL, None
+        elif self._kind.shuns and len(self._metrics) == 1 and trial.failure and not trial.failure.transient:
+            state = TrialState.PRUNED  # without a value: worse than every other, so that it goes elsewhere
         elif trial.pruned and (reached := standing(trial, self._metrics[0])) is not None:
             step = max((report.step for report in trial.reports if report.fold is None), default=0)
             self._storage.set_trial_intermediate_value(id, step, reached)
