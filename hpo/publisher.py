@@ -35,12 +35,11 @@ class Publisher:
             )
 
     def wait(self, tick: Callable[[int], None], enough: Callable[[], bool]) -> str | None:
-        """Wait until everything is published; `tick` hears how many trials are left. Returns what went wrong."""
+        """Wait until everything is published; `tick` hears how many trials are left. Returns what went wrong. After
+        `enough` it goes on without us, to its end or until the server is silent."""
         while (code := self._process.poll()) is None:
             if enough():
-                self._process.kill()  # it waits for nobody's patience but ours: see `hpo.sync`
-                self._process.wait()
-                return "stopped by the user"
+                return "not waited for"
             tick(self._journal.count_unpublished())
             time.sleep(0.1)
         if code == 0:
@@ -49,3 +48,11 @@ class Publisher:
         error = error or f"the publishing process ended with code {code}, see {self._log}"
         left = self._journal.count_unpublished()
         return f"{left} trial{'s' * (left != 1)} not yet published: {error}" if left else error
+
+    def stop(self) -> str | None:
+        """End it if it has not ended; what it leaves is for `python -m hpo.sync`."""
+        if self._process.poll() is not None:
+            return None
+        self._process.kill()  # other signals are not for it: see `hpo.sync`
+        self._process.wait()
+        return "stopped by the user"

@@ -108,7 +108,8 @@ def run(
 
 
 def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, show: Show) -> str | None:
-    """Wait for MLflow, showing how far it is; a user who interrupted the search waits no longer than GRACE."""
+    """Wait for MLflow, showing how far it is. A user who interrupted the search waits no longer than GRACE, the rest
+    goes on without him; one who interrupts this stops it, since it may be a refit."""
     patience = time.monotonic() + GRACE if interrupts else None
     promotes = not interrupts and progress.best and progress.sweep.model and progress.sweep.promote
 
@@ -122,7 +123,8 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
         return bool(interrupts) if patience is None else time.monotonic() > patience
 
     try:
-        return publisher.wait(tick, enough)
+        said = publisher.wait(tick, enough)
+        return said if patience is not None or not interrupts else publisher.stop() or said
     except Interrupted:
         return "interrupted"
 

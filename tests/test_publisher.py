@@ -31,7 +31,10 @@ def test_a_user_who_has_waited_enough_ends_it_and_the_rest_stays(tmp_path: Path)
     journal = journal_of(tmp_path, f"http://127.0.0.1:{free_port()}", [finished(0)])
     publisher = Publisher(journal, tmp_path / "flights-1", journal.fact("tracking_uri"))
     asked: list[None] = []
-    assert publisher.wait(lambda left: asked.append(None), lambda: len(asked) > 3) == "stopped by the user"
+    assert publisher.wait(lambda left: asked.append(None), lambda: len(asked) > 3) == "not waited for"
+    assert publisher._process.poll() is None, "it goes on"
+    assert publisher.stop() == "stopped by the user"
+    assert publisher.stop() is None
     assert journal.count_unpublished() == 1
     assert holder(journal.path.with_suffix(".sync")) is None, "it is gone"
     journal.close()
