@@ -23,9 +23,10 @@ from typing import IO
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.trial import Trial
+from tests.chaos.figures import form
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 180.0  # seconds before a sweep that makes no progress counts as hung
+PATIENCE = form(180, 900)  # seconds before a sweep that makes no progress counts as hung
 
 
 class Driver:

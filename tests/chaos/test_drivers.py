@@ -50,7 +50,7 @@ def slow(folder: Path, nap: str = "0.15", trials: int = 12, workers: int = 1) ->
 
 def test_r14_a_signal_and_what_mlflow_shows_of_it(tmp_path: Path, uri: str) -> None:
     """Row R14; exit codes, the grace time and what is printed for each signal: tests/chaos/test_kills.py."""
-    folder = slow(tmp_path / "s", trials=200)
+    folder = slow(tmp_path / "s", nap="0.3", trials=10_000)
     driver = Driver(folder, "--space", "killed.yaml", "--tracking-uri", uri)
     path = None
     while path is None or finished(folder) < 3 or "sync" not in facts_of(folder):  # it is in MLflow, too
