@@ -47,7 +47,8 @@ def command(sweep: str | None, folder: str, port: int | None, opens: bool) -> in
             facts = journal.facts()
             uri = os.environ.get("MLFLOW_TRACKING_URI") or facts.get("tracking_uri") or uri
     if uri.startswith(("http://", "https://")):
-        _show(_page(Wire.from_environment(uri), redact(uri), facts), opens)
+        wire = Wire.from_environment(uri)
+        _show(_page(wire, wire.url, facts), opens)
         return None
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes the server along, see below
     process, address = _start(uri, _port(port))

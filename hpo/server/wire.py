@@ -7,14 +7,16 @@ library's client: these commands need neither mlflow nor what its server needs. 
 from __future__ import annotations
 
 import base64
+import configparser
 import http.client
 import json
 import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 TIMEOUT = 20.0
 
@@ -49,9 +51,18 @@ class Wire:
 
     @classmethod
     def from_environment(cls, url: str) -> Wire:
-        """As the account that MLflow's clients use."""
-        name, password = (os.environ.get(f"MLFLOW_TRACKING_{key}", "") for key in ("USERNAME", "PASSWORD"))
-        return cls(url.rstrip("/"), name, password)
+        """As the account that MLflow's clients use: of the address, the environment, or ~/.mlflow/credentials."""
+        place = urlsplit(url.rstrip("/"))
+        if place.username:
+            bare = place._replace(netloc=place.netloc.rpartition("@")[2]).geturl()
+            return cls(bare, unquote(place.username), unquote(place.password or ""))
+        kept = configparser.ConfigParser(interpolation=None)
+        kept.read(Path.home() / ".mlflow" / "credentials")
+        name, password = (
+            os.environ.get(variable) or str(kept.get("mlflow", variable.lower(), fallback=""))
+            for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+        )
+        return cls(place.geturl(), name, password)
 
     def ask(self, method: str, path: str, body: Any = None, *, anonymous: bool = False, **headers: str) -> Answer:
         """`body` is sent as JSON; a header's underscores are its dashes. `Host` may be any."""

@@ -28,42 +28,51 @@ from tests.conftest import free_port
 from tests.server.stack import Proxy, Stack
 
 
-def mlflow_server(folder: Path, *arguments: str, host: str = "127.0.0.1", **env: str) -> Iterator[str]:
+class Stock:
     """`mlflow server` without our preset."""
-    folder.mkdir()
-    port = free_port()
-    place = ["--host", host, "--port", str(port), "--workers", "1"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *place, *arguments],
-            cwd=folder, env={**os.environ, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db", **env},
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    assert wait(process, f"http://{host}:{port}"), (folder / "log").read_text()
-    yield f"http://{host}:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+
+    def __init__(self, folder: Path, *arguments: str, host: str = "127.0.0.1", **env: str) -> None:
+        folder.mkdir()
+        port = free_port()
+        self.url = f"http://{host}:{port}"
+        self._log = folder / "log"
+        place = ["--host", host, "--port", str(port), "--workers", "1"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *place, *arguments], cwd=folder,
+                env={**os.environ, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db", **env},
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self) -> str:
+        assert wait(self._process, self.url), self._log.read_text()
+        return self.url
+
+    def stop(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 @pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Everybody's: on an address of the machine that others reach, if it has one."""
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Two servers that are not kept well. One is everybody's, on an address of the machine that others reach, if it
+    has one; one has accounts, and rights as MLflow ships them."""
     addresses = [a.address for found in psutil.net_if_addrs().values() for a in found if a.family.name == "AF_INET"]
     outside = next((address for address in addresses if not address.startswith("127.")), "127.0.0.1")
-    yield from mlflow_server(
-        tmp_path_factory.mktemp("open") / "here", "--allowed-hosts", "*", "--cors-allowed-origins", "*",
-        "--x-frame-options", "NONE", host=outside, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="true",
+    folder = tmp_path_factory.mktemp("stock")
+    everybodys = Stock(
+        folder / "open", "--allowed-hosts", "*", "--cors-allowed-origins", "*", "--x-frame-options", "NONE",
+        host=outside, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="true",
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """With accounts, and rights as MLflow ships them."""
-    yield from mlflow_server(
-        tmp_path_factory.mktemp("shared") / "here", "--app-name", "basic-auth",
-        MLFLOW_AUTH_ADMIN_USERNAME="admin", MLFLOW_AUTH_ADMIN_PASSWORD="of-the-administrator",
-        MLFLOW_FLASK_SERVER_SECRET_KEY="anything",
+    shared = Stock(
+        folder / "shared", "--app-name", "basic-auth", MLFLOW_AUTH_ADMIN_USERNAME="admin",
+        MLFLOW_AUTH_ADMIN_PASSWORD="of-the-administrator", MLFLOW_FLASK_SERVER_SECRET_KEY="anything",
     )  # fmt: skip
+    try:
+        yield everybodys.wait(), shared.wait()
+    finally:
+        everybodys.stop()
+        shared.stop()
 
 
 def found(report: Report) -> set[str]:
@@ -94,8 +103,9 @@ def test_a_stranger_finds_nothing_either_and_says_what_was_not_seen(
 
 
 def test_all_that_was_planted_is_found(
-    stack: Stack, open_server: str, shared_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, stock: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    open_server, shared_server = stock
     planted = {"anonymous", "hosts", "origins", "jobs", "body", "framing"}
     report = findings(Wire(open_server))
     missed = (planted | ({"transport"} if "127.0.0.1" not in open_server else set())) - found(report)

@@ -40,7 +40,7 @@ def train(params, trial):
     with open("note.txt", "w") as file:
         file.write("of trial %d" % trial.number)
     trial.log_artifact("note.txt")
-    time.sleep(0.8)
+    time.sleep(0.5)
     return params["x"] ** 2
 """
 LONG = f"""
@@ -162,6 +162,13 @@ def test_a_sweeper_registers_a_promoter_promotes_and_a_reader_loads(
     assert done.returncode == 0, done.stdout + done.stderr
     assert admin.get_registered_model("team").aliases == {"champion": "1"}
     assert len(admin.search_model_versions("name = 'team'")) == 1
+
+    nightly = stack.account("nightly", "sweeper")
+    done = hpo("promote", folder, nightly, "team", "--version", "1", "--alias", "blessed", "--reason", "mine is best")
+    assert done.returncode != 0
+    assert "the account 'nightly' may not do this (403)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert admin.get_registered_model("team").aliases == {"champion": "1"}
 
     client = "import mlflow, pandas; model = mlflow.pyfunc.load_model('models:/team@champion'); "
     client += "print(*model.predict(pandas.read_parquet('segment.parquet').head(5)))"
