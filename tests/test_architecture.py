@@ -103,7 +103,7 @@ ENGINES = {
     "dask": {"executors.dask"},
     "fsspec": {"data"},
     "pydantic": {"sweepfile", "loader"},
-    "ruamel": {"sweepfile.document", "data.lineage"},
+    "ruamel": {"sweepfile.document", "data.lineage", "schedule.install"},
     "sqlalchemy": {"data.sql", "tracking.server"},
     "dvc": {"data.dvc"},
     "cronsim": {"recurrence"},

@@ -1,4 +1,4 @@
-"""`python -m hpo.schedule run|tick|list|history`: the commands, and what they print.
+"""`python -m hpo.schedule run|tick|list|history|install|uninstall`: the commands, and what they print.
 
 `run` stays in the foreground and is a service of its own; `tick` looks once, for cron, systemd and Kubernetes. Both see
 every sweep file with a `schedule`, and both may run any number of times: the ledger decides. Engines are imported by
@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from hpo.command import verb
-from hpo.errors import InputError, NoModelError, Problem
+from hpo.errors import NoModelError
 from hpo.recurrence import Recurrence
 from hpo.redact import redact
 from hpo.schedule.database import LedgerError
+from hpo.schedule.found import Found, schedules
+from hpo.schedule.install import install, uninstall
 from hpo.schedule.ledger import Ledger, connect
 from hpo.schedule.process import Processes
 from hpo.schedule.scheduler import Job, Scheduler
@@ -113,7 +114,7 @@ def _drive(scheduler: Scheduler, once: bool) -> int:
         if once and not active and not scheduler.busy and not scheduler.unsure:
             if trouble is not None:
                 raise trouble
-            return exit_code(scheduler.ended)
+            return exit_code(scheduler.ended) or (TEMPORARY if scheduler.waits else 0)
         if not active:
             time.sleep(POLL)
 
@@ -153,39 +154,6 @@ def overrides(recurrence: Recurrence) -> list[str]:
     """What the schedule's budget says instead of the search's."""
     given = {"search.trials": recurrence.budget.trials, "search.timeout": recurrence.budget.timeout}
     return [f"{key}={value}" for key, value in given.items() if value is not None]
-
-
-class Found(NamedTuple):
-    """A sweep file with a schedule."""
-
-    name: str
-    recurrence: Recurrence
-    file: str
-
-    @property
-    def next(self) -> str:
-        planned = self.recurrence.next(time.time())
-        return "never" if planned is None else self.recurrence.local(planned)
-
-
-def schedules(files: Sequence[str]) -> list[Found]:
-    """The sweep files that have a schedule. One that is named and has none is a mistake."""
-    from hpo.loader import FOLDER, find_space, load_schedule
-
-    paths = [find_space(name) for name in files] or sorted(Path(FOLDER).glob("*.yaml"))
-    found: dict[str, Found] = {}
-    for path in paths:
-        if not files and not re.search(r"(?m)^schedule:", path.read_text(encoding="utf-8", errors="replace")):
-            continue  # what is wrong with a file that is not ours is not ours to say
-        name, recurrence = load_schedule(path)
-        if recurrence is None:
-            raise InputError(Problem("there is no schedule in it", str(path), 'schedule: {cron: "0 3 * * 1"}'))
-        if name in found:
-            raise InputError(Problem(f"{name!r} is scheduled by {found[name].file} as well", str(path)))
-        found[name] = Found(name, recurrence, str(path.absolute()))
-    if not found:
-        raise InputError(Problem(f"no sweep file in {FOLDER}/ has a schedule", hint='schedule: {cron: "0 3 * * 1"}'))
-    return [*found.values()]
 
 
 def open_ledger(url: str | None, home: Path) -> Ledger:
@@ -259,5 +227,5 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-for part in (run, tick, listing, history):
+for part in (run, tick, listing, history, install, uninstall):
     command.add_command(part)

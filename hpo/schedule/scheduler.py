@@ -110,6 +110,11 @@ class Scheduler:
         return bool(self._held)
 
     @property
+    def waits(self) -> bool:
+        """Whether a slot of ours is to be tried again later."""
+        return any(slot.state == "waiting" and slot.schedule in self._jobs for slot in self._ledger.all_open())
+
+    @property
     def unsure(self) -> bool:
         """Whether a slot of another machine is being watched, which may have to be taken over."""
         steady = self._clock.steady()
