@@ -19,6 +19,7 @@ from hpo.sweep import Named, Sweep
 from hpo.trial import Params, Report, Trial
 
 LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost")
+DEEP = 7  # levels, beyond which a tree hardly costs more
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
 FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
@@ -54,6 +55,20 @@ def opening(sweep: Sweep) -> Opening:
         said.append(why)
     note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
     return Opening(tuple(first), sampler, note)
+
+
+def cheap_first(first: Sequence[Params]) -> tuple[Params, ...]:
+    """For a race, which the first trials run alone: a cheap one is soon there to compare the costly ones with.
+
+    Trees grow with the rounds and twice as many at each level, up to a depth that the rows seldom fill.
+    """
+
+    def cost(params: Params) -> float:
+        rounds, depth = (params.get(name) for name in ("n_estimators", "max_depth"))
+        trees = rounds if isinstance(rounds, (int, float)) else 1
+        return trees * 2.0 ** min(depth if isinstance(depth, (int, float)) and depth > 0 else DEEP, DEEP)
+
+    return tuple(sorted(first, key=cost))
 
 
 class Beginning:

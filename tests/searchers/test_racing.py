@@ -16,7 +16,7 @@ from hpo.objectives.folds import fold_order
 from hpo.searchers.curves import EARLY
 from hpo.searchers.port import Searcher
 from hpo.searchers.pruning import Pruning, make_rule, never_fires
-from hpo.space import Float, Space
+from hpo.space import Float, Int, Space
 from hpo.sweep import Data, Named, Search, Sweep, Validation
 from hpo.trial import Failure, Params, Report, Trial
 
@@ -211,6 +211,23 @@ def test_the_order_of_folds_is_the_trials_own_in_a_race_only() -> None:
     assert (
         fold_order(sweep(pruner=Named("median")), 5, 3) == fold_order(sweep(pruner=Named("none")), 5, 3) == [*range(5)]
     )
+
+
+def test_a_race_begins_with_what_is_cheap_unless_the_user_says_where() -> None:
+    rounds, depth = Int("n_estimators", 10, 160, log=True), Int("max_depth", 1, 12)
+    space = Space((rounds, depth, Float("learning_rate", 0.01, 0.5), Float("subsample", 0.4, 1.0)))
+
+    def asked(**search: Any) -> list[Params]:
+        searcher = searchers.build(replace(sweep(**search), space=space))
+        return [searcher.ask(number).params for number in range(9)]
+
+    given, raced = asked(pruner=Named("none")), asked()
+    trees = [int(p["n_estimators"] or 0) * 2.0 ** min(int(p["max_depth"] or 0), 7) for p in raced]
+    assert trees == sorted(trees)
+    assert given != raced
+    assert sorted(map(str, given)) == sorted(map(str, raced))
+    own = asked(enqueue=({"n_estimators": 160, "max_depth": 12},))
+    assert (own[1]["n_estimators"], own[1]["max_depth"]) == (160, 12)
 
 
 def test_who_races_unless_told_otherwise() -> None:
