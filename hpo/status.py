@@ -72,6 +72,9 @@ def status(path: Path) -> dict[str, Any]:
     metric = Metric(*facts["metrics"][0])
     done = [trial for trial in trials if trial.state == "complete" and trial.values]
     best = max(done, key=lambda t: (metric.sign * t.values[0] if t.values else 0.0, -t.number), default=None)
+    estimate = facts.get("estimate")
+    if estimate is not None:  # the one that was chosen on fresh folds
+        best = next((trial for trial in done if trial.number == estimate["trial"]), best)
     failures: dict[str, int] = {}
     for trial in trials:
         if trial.failure is not None:
@@ -90,6 +93,7 @@ def status(path: Path) -> dict[str, Any]:
         "failures": failures,
         "stopped": facts.get("stopped"),
         "follows": facts.get("follows"),
+        "estimate": estimate,
         "promotion": facts.get("promotion"),
         "tracking_uri": facts.get("tracking_uri"),
         "publishing": (facts.get("sync") or {}).get("error"),
@@ -148,6 +152,9 @@ def _detail(facts: dict[str, Any]) -> str:
         name, value = _value(best)
         lines.append(f"  best         trial {best['number']}, {name} {value:.6g}")
         lines.append(f"               {say(best['params'])}")
+    if estimate := facts["estimate"]:
+        low, high = estimate["low"], estimate["high"]
+        lines.append(f"  fresh folds  {estimate['metric']} {estimate['value']:.6g}, surely {low:.6g} to {high:.6g}")
     if promotion := facts["promotion"]:
         what = promotion.get("error") or "; ".join(promotion.get("reasons", ()))
         lines.append(f"  promotion    {'promoted' if promotion.get('promoted') else 'not promoted'}: {what}")

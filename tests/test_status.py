@@ -56,6 +56,19 @@ def test_a_finished_one(folder: Path) -> None:
     assert json.loads(call(result.id, "--json", "--folder", str(folder))) == facts
 
 
+def test_the_best_is_the_one_that_was_chosen(folder: Path) -> None:
+    """On fresh folds another trial may have won than in the search."""
+    result = inline(folder, function_sweep(search={"trials": 3}))
+    assert result.best is not None
+    chosen = next(trial for trial in result.all_trials if trial.number != result.best.number)
+    with closing(Journal(result.journal)) as journal:
+        estimate = {"metric": "loss", "trial": chosen.number, "value": 4.25, "low": 4.0, "high": 4.5}
+        journal.record(estimate=estimate)
+    facts = status(result.journal)
+    assert (facts["best"]["number"], facts["estimate"]) == (chosen.number, estimate)
+    assert "fresh folds  loss 4.25, surely 4 to 4.5" in call("last")
+
+
 def test_one_that_runs_and_one_that_was_killed(folder: Path) -> None:
     claimed = claim(function_sweep(), folder)
     path = claimed.journal.path
