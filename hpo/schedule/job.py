@@ -61,7 +61,8 @@ def perform(request: Mapping[str, Any]) -> dict[str, Any]:
     traits = fingerprint(sweep)
     skips = path is None and sweep.schedule is not None and sweep.schedule.if_unchanged == "skip"
     if skips and previous and traits == previous["fingerprint"]:
-        return {"outcome": "skipped", "reason": f"nothing has changed since {previous['slot']}: {_say(traits)}"}
+        said = f"nothing has changed since {previous['slot']}: {_say(traits)}"
+        return {"outcome": "skipped", "reason": said, "slot": request["at"]}
     facts = {
         "schedule": request["schedule"],
         "planned": request["planned"],
