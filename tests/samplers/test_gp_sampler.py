@@ -214,3 +214,32 @@ def test_a_solved_problem_is_not_left_for_its_corners(seed: int) -> None:
     found.optimize(lambda trial: sum((trial.suggest_float(name, -5, 5) - 2) ** 2 for name in "xy"), n_trials=60)
     losses = [trial.values[0] for trial in found.trials]
     assert fmean(losses[-20:]) < 0.6 * fmean(losses[:10])
+
+
+def test_a_feasible_trial_is_found_where_none_is_known() -> None:
+    """Without any, there is no improvement to expect: the search follows the constraints alone."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_constraint("near a corner", math.dist((x, y), (1, 1)) - 0.1)
+        return x
+
+    found = study()
+    found.optimize(objective, n_trials=30)
+    first = [trial for trial in found.trials[:8] if trial.constraints["near a corner"] <= 0]
+    assert not first, "the start was lucky: the test shows nothing"
+    assert any(trial.constraints["near a corner"] <= 0 for trial in found.trials)
+
+
+def test_a_rebuilt_study_with_trials_in_flight_asks_the_same() -> None:
+    first = study()
+    first.optimize(nested, n_trials=12)
+    for _ in range(3):
+        nested(first.ask())
+    asked = first.ask()
+    nested(asked)
+    again = study()
+    again.add_trials(first.trials[:-1])
+    repeated = again.ask()
+    nested(repeated)
+    assert repeated.params == asked.params
