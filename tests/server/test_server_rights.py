@@ -198,6 +198,17 @@ def test_s8_only_a_promoter_moves_champion(stack: Stack) -> None:
             "POST", f"{API}/registered-models/alias?alias=challenger",
             {"name": "rights", "alias": "champion", "version": "2"},
         ),
+        "tag a version": (
+            "POST", f"{API}/model-versions/set-tag",
+            {"name": "rights", "version": "1", "key": "hpo.note", "value": "x"},
+        ),
+        "claim to have beaten champion": (
+            "POST", f"{API}/model-versions/set-tag",
+            {"name": "rights", "version": "1", "key": "hpo.beat", "value": "x"},
+        ),
+        "have a promoter's process move it": (
+            "POST", f"{API}/registered-models/set-tag", {"name": "rights", "key": "hpo.event.1", "value": "{}"},
+        ),
         "remove champion": ("DELETE", f"{API}/registered-models/alias", {"name": "rights", "alias": "champion"}),
         "rename": ("POST", f"{API}/registered-models/rename", {"name": "rights", "new_name": "rights"}),
         "stage": (
@@ -206,8 +217,8 @@ def test_s8_only_a_promoter_moves_champion(stack: Stack) -> None:
         "delete a version": ("DELETE", f"{API}/model-versions/delete", {"name": "rights", "version": "2"}),
     }  # fmt: skip
     may: dict[str, set[str]] = {
-        "promoter": set(acts), "sweeper": {"see", "register a version", "move challenger"}, "reader": {"see"},
-        "without a role": set(), "stranger": set(),
+        "promoter": set(acts), "sweeper": {"see", "register a version", "move challenger", "tag a version"},
+        "reader": {"see"}, "without a role": set(), "stranger": set(),
     }  # fmt: skip
     wrong = []
     for who in ("stranger", "without a role", "reader", "sweeper", "promoter"):
