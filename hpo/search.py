@@ -134,8 +134,8 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--trials", metavar="N", help="Stop after this many trials.")
 @click.option("--timeout", metavar="TIME", help="Start no trial after this long: 90s, 10m, 1h30m.")
 @click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
-@click.option("--executor", metavar="NAME", help="Where trials run: local, dask or ray.")
-@click.option("--cluster", metavar="WHERE", help="local, ssh, auto, tls://host:8786, or a cluster's class.")
+@click.option("--executor", metavar="NAME", help="Where trials run: local or dask.")
+@click.option("--cluster", metavar="WHERE", help="local, ssh, tls://host:8786, or a cluster's class.")
 @click.option("--warm-start", metavar="NAME", help="Learn from a sweep (id or last), a model, or an experiment.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
@@ -180,6 +180,8 @@ def command(
 
     flags = {f"search.{key}": value for key, value in budget.items()}
     flags |= {"executor.engine": executor, "executor.cluster": cluster}
+    if executor == "local":  # whatever cluster the file has
+        flags = {**flags, "executor": "{engine: local}", "executor.engine": None}
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     given += ["promote=false"] if no_promote else []
     sweep = load(space, [*given, *overrides], allow_import=allow_import, allow_dirty_data=allow_dirty_data)

@@ -22,7 +22,7 @@ from hpo.space import Space
 from hpo.trial import Value
 
 Engine = Literal["optuna", "hyperopt", "random"]
-Where = Literal["local", "dask", "ray"]
+Where = Literal["local", "dask"]
 Seconds = Annotated[float, Gt(0), Le(366 * 86400)]
 
 
@@ -152,7 +152,7 @@ class Tls:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where trials run. `cluster`: `local`, `ssh`, `auto`, an address, or the dotted path of a class that makes one.
+    """Where trials run. `cluster`: `local`, `ssh`, an address, or the dotted path of a class that makes one.
 
     `options` are that class's arguments, `store` is a folder or address where workers fetch prepared data once per
     host; without one they read it where the driver wrote it.

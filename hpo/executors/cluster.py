@@ -1,9 +1,9 @@
 """The executor for many machines: rooms on a cluster's workers, opened and called through an engine.
 
-Built by `hpo.executors.build` with one of the engines (Dask, Ray), driven by the loop. An engine only says who is there
-and carries calls; all that concerns trials is here and in `hpo.executors.room`, so that both engines keep the same
-promises. A worker that goes away costs its running trials one attempt; one that joins gets a room. The engine lives in
-a thread with an event loop of its own, and all state of trials in the thread that calls `wait`.
+Built by `hpo.executors.build` with an engine (Dask), driven by the loop. An engine only says who is there and carries
+calls; all that concerns trials is here and in `hpo.executors.room`, so that any engine keeps the same promises. A
+worker that goes away costs its running trials one attempt; one that joins gets a room. The engine lives in a thread
+with an event loop of its own, and all state of trials in the thread that calls `wait`.
 """
 
 from __future__ import annotations

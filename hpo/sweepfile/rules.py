@@ -15,7 +15,7 @@ from hpo.errors import did_you_mean
 from hpo.metric import Metric, Task, infer_direction, known_metrics
 from hpo.recurrence import cron_problem, zone_problem
 from hpo.space import Choice, Float, Int, Parameter, Space
-from hpo.sweep import Data, Named, Promote, Search
+from hpo.sweep import Data, Execution, Named, Promote, Search
 from hpo.sweepfile.document import Loc
 from hpo.sweepfile.explain import shorten
 from hpo.sweepfile.shape import ChoiceForm, File, FloatForm, IntForm, MetricForm
@@ -26,7 +26,6 @@ SAMPLERS = {
     "random": (),
 }
 PRUNERS = ("race", "median", "percentile", "halving", "hyperband", "wilcoxon", "patience", "none")
-CLUSTERS = {"local": ("local",), "dask": ("local", "ssh"), "ray": ("local", "auto")}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 REMOTE = ("s3", "https")
 MULTI_OBJECTIVE = ("auto", "tpe", "nsgaii", "random")
@@ -268,25 +267,19 @@ def _metrics(file: File, broken: Collection[str]) -> Iterator[Breach]:
 def _executor(file: File) -> Iterator[Breach]:
     engine, cluster = file.executor.engine, file.executor.cluster
     scheme, separator, rest = cluster.partition("://")
-    if separator:
-        schemes = {"local": (), "dask": ("tls", "tcp"), "ray": ("ray",)}[engine]
-        if scheme not in schemes:
-            hint = f"one of: {', '.join(f'{s}://host:port' for s in schemes)}" if schemes else "engine: dask"
-            yield Breach(("executor", "cluster"), f"{engine} knows no address like {shorten(cluster)}", hint)
-        elif scheme == "tcp" and rest.rpartition(":")[0] not in LOOPBACK:
-            hint = "tls://…, with certificates: executor.tls"
-            yield Breach(("executor", "cluster"), f"{cluster} is not encrypted: who reaches it can run code", hint)
-    elif cluster not in CLUSTERS.get(engine, ()) and not (engine == "dask" and "." in cluster):
-        hint = "the clusters of dask: local, ssh, an address, or a class by its dotted path"
-        if engine != "dask":
-            hint = did_you_mean(cluster, CLUSTERS[engine])
-        yield Breach(("executor", "cluster"), f"{engine} has no cluster {cluster!r}", hint)
+    if engine == "local":
+        for key in ("cluster", "tls", "store"):
+            if getattr(file.executor, key) != getattr(Execution(), key):
+                yield Breach(("executor", key), f"{key} has no meaning on one machine", "engine: dask")
+    elif separator and scheme not in ("tls", "tcp"):
+        yield Breach(("executor", "cluster"), f"dask knows no address like {shorten(cluster)}", "tls://host:8786")
+    elif scheme == "tcp" and rest.rpartition(":")[0] not in LOOPBACK:
+        hint = "tls://…, with certificates: executor.tls"
+        yield Breach(("executor", "cluster"), f"{cluster} is not encrypted: who reaches it can run code", hint)
     gpus = file.resources.gpus
     if gpus > 1 and gpus != int(gpus):
         hint = "a part of one (0.25), or a whole number"
         yield Breach(("resources", "gpus"), f"{gpus:g} graphics processors cannot be shared out", hint)
-    if file.executor.tls is not None and engine != "dask":
-        yield Breach(("executor", "tls"), "only dask takes certificates from here", "RAY_USE_TLS and its files for ray")
 
 
 # How it is searched.

@@ -66,7 +66,7 @@ NonEmpty = Annotated[str, MinLen(1), MaxLen(100_000)]
 # MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
 Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+$", max_length=250)]
-CLUSTER = r"^(local|ssh|auto|[a-z]+://[^/\s@?#]+/?|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
+CLUSTER = r"^(local|ssh|[a-z]+://[^/\s@?#]+/?|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
 Dotted = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)"
 
 
@@ -290,9 +290,9 @@ class File(Form):
     executor: Annotated[
         Execution,
         Written(
-            engine="Where trials run: this machine, or a cluster of Dask or Ray",
+            engine="Where trials run: this machine, or a cluster of Dask",
             cluster=(
-                "local, ssh, auto (a Ray cluster on this machine), an address such as tls://host:8786, or the dotted "
+                "local, ssh, an address such as tls://host:8786, or the dotted "
                 "path of a class that makes a cluster, such as dask_jobqueue.SLURMCluster",
                 Annotated[str, StringConstraints(pattern=CLUSTER, max_length=500)],
             ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hpo
+from hpo.errors import InputError
 from hpo.searchers import hyperopt, optuna, pruning
 from hpo.space import Choice, Float, Int, Parameter
 from hpo.sweep import Named, describe
@@ -191,3 +194,37 @@ def test_the_engines_own_sampler_is_filled_in() -> None:
     assert search(engine="hyperopt").sampler == Named("tpe")
     assert search(engine="random").sampler is None
     assert search(pruner="median").pruner == Named("median")
+
+
+@pytest.mark.parametrize(
+    ("executor", "says"),
+    [
+        ({"engine": "dask", "cluster": "tcp://10.0.0.1:8786"}, "is not encrypted"),
+        ({"engine": "dask", "cluster": "http://10.0.0.1:8786"}, "dask knows no address like"),
+        ({"engine": "dask", "cluster": "tls://me:secret@host:1"}, "executor.cluster"),
+        ({"cluster": "tls://scheduler:8786"}, "cluster has no meaning on one machine"),
+        ({"store": "shared"}, "store has no meaning on one machine"),
+    ],
+)
+def test_a_cluster_that_cannot_be_or_should_not_be_is_refused(executor: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as refused:
+        hpo.build(
+            name="x",
+            objective=lambda params, trial: 1.0,
+            metric={"name": "loss", "direction": "minimize"},
+            space={"x": {"float": [0, 1]}},
+            executor=executor,
+        )
+    assert says in str(refused.value)
+
+
+def test_a_cluster_class_comes_from_a_library_that_is_trusted(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    text = "name: x\nmodel: sklearn.dummy.DummyClassifier\ndata: {path: t.csv, target: y}\nmetric: accuracy\n"
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n", encoding="utf-8")
+    text += "space: {strategy: {choice: [prior, uniform]}}\nexecutor: {engine: dask, cluster: CLASS}\n"
+    file.write_text(text.replace("CLASS", "distributed.LocalCluster"), encoding="utf-8")
+    assert hpo.load(file).executor.cluster == "distributed.LocalCluster"
+    file.write_text(text.replace("CLASS", "psutil.Popen"), encoding="utf-8")
+    with pytest.raises(InputError, match="--allow-import psutil"):
+        hpo.load(file)
