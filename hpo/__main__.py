@@ -8,6 +8,7 @@ from __future__ import annotations
 from hpo.command import lazy_group
 
 VERBS = {
+    "init": ("hpo.init:command", "Write a sweep file for a table."),
     "search": ("hpo.search:command", "Search, track every trial, promote the best model."),
     "plan": ("hpo.plan:command", "Check everything and estimate what the sweep will cost."),
     "status": ("hpo.status:command", "Show how sweeps stand."),

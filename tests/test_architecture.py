@@ -68,6 +68,7 @@ STORY = {
     "recheck",
 }
 VERBS = {
+    "init",
     "plan",
     "status",
     "sync",

@@ -116,7 +116,7 @@ def describe_columns(rows: pd.DataFrame, sweep: Sweep) -> tuple[tuple[Column, ..
         if series.isna().all():
             notes.append(f"column {name!r} has no value in any row: left out")
             continue
-        if (kind := _kind(series, forced=name in data.categorical)) is None:
+        if (kind := kind_of(series, forced=name in data.categorical)) is None:
             problems.append(Problem(
                 f"column {name!r} holds {types.infer_dtype(series)} values, which no model can use", "data.path",
                 f"leave it out with `drop: [{name}]`, or convert it",
@@ -131,7 +131,7 @@ def describe_columns(rows: pd.DataFrame, sweep: Sweep) -> tuple[tuple[Column, ..
     return tuple(columns), tuple(notes)
 
 
-def _kind(series: pd.Series[Any], forced: bool) -> tuple[Kind, str | None] | None:
+def kind_of(series: pd.Series[Any], forced: bool = False) -> tuple[Kind, str | None] | None:
     """The kind and, for dates in text, the format; None for what cannot be a feature."""
     known = series.dropna()
     what = types.infer_dtype(known)
@@ -186,7 +186,8 @@ def drop_unlabeled(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, tupl
     """Without the rows whose target is missing, and a note of how many they were."""
     unlabeled = frame[target].isna()
     if unlabeled.all():
-        raise InputError(Problem(f"the target {target!r} has no value in any row", "data.target"))
+        hint = "take another column as the target, or a table in which it is known"
+        raise InputError(Problem(f"the target {target!r} has no value in any row", "data.target", hint))
     if not unlabeled.any():
         return frame, ()
     left = frame[~unlabeled].reset_index(drop=True)
@@ -223,7 +224,7 @@ def row_keys(frame: pd.DataFrame, groups: str | None) -> NDArray[np.uint64]:
 def _order_key(series: pd.Series[Any], where: str) -> NDArray[np.float64]:
     """A time column as numbers that can be compared; InputError if it has no order or gaps."""
     name = str(series.name)
-    known = _kind(series, forced=False) if series.notna().any() else None
+    known = kind_of(series) if series.notna().any() else None
     kind, format = known or (None, None)
     if kind not in ("numeric", "date"):
         raise InputError(Problem(f"column {name!r} holds neither dates nor numbers", where, "time needs an order"))

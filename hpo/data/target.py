@@ -21,6 +21,7 @@ from hpo.sweep import Sweep
 
 _FEW = 20  # whole numbers with more different values than this are quantities, unless the user says otherwise
 _MANY = 1000
+_CONSTANT = "nothing can be learned from it: take another target, or rows in which it differs"
 
 
 def read_target(series: pd.Series[Any], sweep: Sweep) -> tuple[Task, tuple[Label, ...], NDArray[Any]]:
@@ -102,9 +103,7 @@ def _label(value: Any) -> Label:
 def _wrong_classes(name: str, kind: str, task: Task, classes: tuple[Label, ...], asked: bool) -> Problem | None:
     count = len(classes)
     if count < 2:
-        return Problem(
-            f"the target {name!r} has only one value, {classes[0]!r}", "data.target", "nothing can be learned"
-        )
+        return Problem(f"the target {name!r} has only one value, {classes[0]!r}", "data.target", _CONSTANT)
     if task == "binary" and count > 2:
         return Problem(f"the target {name!r} has {count} values, not two", "data.task", "say `task: multiclass`")
     if kind == "number" and any(isinstance(label, float) for label in classes) and not asked:
@@ -123,5 +122,5 @@ def _numbers(series: pd.Series[Any], name: str, kind: str) -> NDArray[np.float64
     if not np.isfinite(target).all():
         raise InputError(Problem(f"the target {name!r} holds infinite values", "data.target", "remove those rows"))
     if target.min() == target.max():
-        raise InputError(Problem(f"the target {name!r} is {target[0]:g} in every row", "data.target"))
+        raise InputError(Problem(f"the target {name!r} is {target[0]:g} in every row", "data.target", _CONSTANT))
     return target
