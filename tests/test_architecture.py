@@ -65,6 +65,7 @@ STORY = {
     "delivery",
     "card",
     "comparison",
+    "pages",
     "recheck",
 }
 VERBS = {
@@ -81,6 +82,7 @@ VERBS = {
     "history",
     "predict",
     "reproduce",
+    "report",
 }
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
@@ -94,7 +96,7 @@ BETWEEN_PARTS = {
 
 ENGINES = {
     "mlflow": {"tracking", "registry", "server.guard"},
-    "optuna": {"searchers.optuna", "samplers"},
+    "optuna": {"searchers.optuna", "searchers.importance", "samplers"},
     "hyperopt": {"searchers.hyperopt"},
     "xgboost": {"objectives", "predictor"},
     "sklearn": {"objectives", "data"},
@@ -187,6 +189,7 @@ def test_an_engine_is_imported_at_home_only(engine: str) -> None:
 
 HEAVY = [
     "mlflow",
+    "plotly",
     "optuna",
     "hyperopt",
     "xgboost",

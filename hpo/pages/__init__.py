@@ -1,0 +1,123 @@
+"""The report: one HTML file that says everything about one sweep, from its journal alone.
+
+Asked for by `hpo.report` and by `hpo.delivery`, which puts it beside the sweep's run. The file needs nothing but a
+browser: plotly.js stands in it once, and its own policy forbids it to ask the network for anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+
+from hpo.journal import Journal
+from hpo.lease import holder
+from hpo.pages import charts, course, words
+from hpo.pages.charts import Figure
+from hpo.pages.view import View
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+SLICES = 24  # parameters, the most important first
+FEWEST = 20  # complete trials, to tell which parameters mattered: of fewer, the best tenth is one
+HERE = Path(__file__).parent
+
+
+def report(journal: Journal) -> str:
+    """The whole file, about 5 MB, most of it plotly.js."""
+    facts = journal.facts()
+    alive = holder(journal.path.with_suffix(".lock")) is not None
+    state = facts["state"] if facts["state"] == "finished" else "running" if alive else "interrupted"
+    return page(View(facts, journal.trials(), state))
+
+
+def page(view: View) -> str:
+    figures: list[Figure] = []
+    sections = [*_results(view, figures), *_facts(view)]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
+    body = "".join(_section(*section) for section in sections)
+    data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(view.facts["name"])}: {escape(view.facts["id"])}</title>
+<style>{_read("report.css")}</style></head>
+<body><main>
+{words.masthead(view)}
+{words.verdict(view)}
+{words.tiles(view)}
+<nav>{links}</nav>
+{body}
+</main>
+<script type="application/json" id="figures">{data}</script>
+<script>{_plotly()}</script>
+<script>{_read("report.js")}</script>
+</body></html>
+"""
+
+
+def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]]:
+    """(anchor, title, HTML) of what was found and how it went."""
+
+    def draw(figure: Figure, width: int = 0) -> str:
+        """Where the script will put it; not narrower than so many pixels."""
+        figures.append(figure)
+        return f'<div class="chart" style="min-width:{width}px" data-figure="{len(figures) - 1}"></div>'
+
+    if view.best is not None:
+        yield "parameters", "Best parameters", words.parameters(view, view.best)
+        if len(view.metrics) > 1:
+            yield "pareto", "Pareto front", draw(charts.pareto(view))
+        yield "history", "History", "".join(draw(charts.history(view, k)) for k in range(len(view.metrics)))
+        shares = _importance(view)
+        if shares:
+            yield "importance", "Importance", draw(charts.bars(shares))
+        if view.space.parameters and len(view.complete) > 1:
+            chart = draw(charts.parallel(view), 105 * (1 + len(view.space)))
+            yield "parallel", "Parallel coordinates", f'<div class="scroll">{chart}</div>'
+        ranked = sorted(view.space.parameters, key=lambda parameter: -shares.get(parameter.name, 0.0))[:SLICES]
+        drawn = "".join(draw(charts.slice_of(view, parameter)) for parameter in ranked)
+        if drawn:
+            yield "slices", "Slices", f'<div class="slices">{drawn}</div>'
+    if (curves := course.curves(view)) is not None:
+        yield "curves", "Learning curves", draw(curves)
+    if (timeline := course.timeline(view)) is not None:
+        yield "timeline", "Timeline", draw(timeline)
+
+
+def _facts(view: View) -> Iterator[tuple[str, str, str]]:
+    for name, title, html in (
+        ("failures", "Failures", words.failures(view.trials)),
+        ("cost", "Time and cost", words.usage(view)),
+        ("data", "Data", words.data(view)),
+        ("again", "How to reproduce", words.again(view)),
+    ):
+        if html:
+            yield name, title, html
+
+
+def _section(name: str, title: str, html: str) -> str:
+    return f'<section id="{name}"><h2>{title}</h2>{html}</section>\n'
+
+
+def _importance(view: View) -> dict[str, float]:
+    if len(view.complete) < FEWEST:
+        return {}
+    from hpo.searchers.importance import importance  # brings Optuna
+
+    return importance(view.space, view.metrics[0], 0, view.complete)
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """The script that Plotly's package carries; the package itself is not imported, it takes a second."""
+    found = find_spec("plotly")
+    assert found is not None
+    assert found.origin is not None
+    script = Path(found.origin).parent / "package_data" / "plotly.min.js"
+    return script.read_text(encoding="utf-8").replace("</script", "<\\/script")

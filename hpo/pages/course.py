@@ -1,0 +1,135 @@
+"""The charts of how it went: learning curves with what was pruned, and when each trial ran beside which others.
+
+Called by `hpo.pages`; like `hpo.pages.charts`, whose colors and hover texts they share. A thousand curves are a
+carpet: the best and the chosen one are always drawn, of the others as many as a person can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+from typing import Any
+
+from hpo.pages.charts import Figure, label, text
+from hpo.pages.view import View, short
+from hpo.trial import Trial
+
+CURVES = 120
+POINTS = 60  # of one curve
+_STATES = ("complete", "pruned", "failed", "running")
+
+
+def curves(view: View) -> Figure | None:
+    """What the trials reported on the way, the pruned ones with a cross where they were stopped; None: nothing."""
+    found = {trial.number: (trial, curve) for trial in view.trials if len(curve := _curve(trial)) > 1}
+    if not found:
+        return None
+    data: list[dict[str, Any]] = []
+    kept = _some([trial for trial, _ in found.values()], view)
+    for state, color in (("failed", "var(--bad)"), ("pruned", "var(--warn)"), ("complete", "var(--complete)")):
+        trials = [trial for trial in kept if trial.state == state and trial is not view.best]
+        if trials:
+            data.append(_lines(state, color, [found[trial.number] for trial in trials]))
+    ends = [(trial, found[trial.number][1][-1]) for trial in kept if trial.state == "pruned"]
+    if ends:
+        data.append({
+            "type": "scatter", "mode": "markers", "name": "stopped here", "x": [end[0] for _, end in ends],
+            "y": [short(end[1]) for _, end in ends], "customdata": [trial.number for trial, _ in ends],
+            "marker": {"color": "var(--warn)", "symbol": "x", "size": 7},
+            "hovertemplate": "trial %{customdata} pruned<br>step %{x}: %{y:.6g}<extra></extra>",
+        })  # fmt: skip
+    if view.best is not None and view.best.number in found:
+        line = _lines(f"trial {view.best.number}, chosen", "var(--good)", [found[view.best.number]])
+        data.append({**line, "line": {"color": "var(--good)", "width": 3}, "opacity": 1})
+    layout = {"xaxis": {"title": {"text": "step"}}, "yaxis": {"title": {"text": label(view.metrics[0])}}}
+    return {"data": data, "layout": layout}
+
+
+def timeline(view: View) -> Figure | None:
+    """A bar a trial, in as many rows as ran at the same time."""
+    started = [trial for trial in view.trials if trial.started is not None]
+    if not started:
+        return None
+    begin = min(trial.started or 0.0 for trial in started)
+    latest = max(max(trial.started or 0.0, trial.finished or 0.0) for trial in started)
+    unit, per = next((u, p) for u, p in (("h", 3600), ("min", 60), ("s", 1)) if latest - begin > 3 * p or p == 1)
+    rows = _rows(started, latest)
+    colors = {"complete": "var(--complete)", "pruned": "var(--warn)", "failed": "var(--bad)", "running": "var(--muted)"}
+    gap = 1 if len(started) < 200 else 0
+    data = []
+    for state in _STATES:
+        trials = [trial for trial in started if trial.state == state]
+        if not trials:
+            continue
+        lasted = [(trial.finished or latest) - (trial.started or 0.0) for trial in trials]
+        data.append({
+            "type": "bar", "orientation": "h", "name": state, "width": 0.8,
+            "base": [short(((trial.started or 0.0) - begin) / per) for trial in trials],
+            "x": [short(seconds / per) for seconds in lasted], "y": [rows[trial.number] for trial in trials],
+            "customdata": [[trial.number, short(seconds)] for trial, seconds in zip(trials, lasted, strict=True)],
+            "marker": {"color": colors[state], "line": {"color": "var(--panel)", "width": gap}},
+            "hovertemplate": f"trial %{{customdata[0]}}, {state}<br>%{{customdata[1]:.3g}} s<extra></extra>",
+        })  # fmt: skip
+    count = max(rows.values())
+    layout = {
+        "barmode": "overlay", "height": 150 + 34 * min(count, 16),
+        "xaxis": {"title": {"text": f"{unit} since the first trial began"}, "rangemode": "tozero"},
+        "yaxis": {
+            "title": {"text": "slot"}, "tickvals": [*range(1, count + 1)], "range": [count + 0.6, 0.4],
+            "zeroline": False,
+        },
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def _rows(trials: list[Trial], latest: float) -> dict[int, int]:
+    """The first row that is free when a trial starts: with one process per slot, that is its slot or one like it."""
+    free: list[float] = []
+    rows = {}
+    for trial in sorted(trials, key=lambda trial: (trial.started or 0.0, trial.number)):
+        begun, ended = trial.started or 0.0, trial.finished or latest
+        row = next((k for k, until in enumerate(free) if until <= begun), len(free))
+        free[row : row + 1] = [ended]
+        rows[trial.number] = row + 1
+    return rows
+
+
+def _some(trials: list[Trial], view: View) -> list[Trial]:
+    """The best third of what is shown, and every n-th of the others."""
+    if len(trials) <= CURVES:
+        return trials
+    sign = view.metrics[0].sign
+    ranked = sorted((t for t in trials if t.values), key=lambda t: -sign * (t.values or (0.0,))[0])[: CURVES // 3]
+    top = {trial.number for trial in ranked}
+    rest = [trial for trial in trials if trial.number not in top]
+    every = -(-len(rest) // (CURVES - len(top)))
+    return sorted([*ranked, *rest[::every]], key=lambda trial: trial.number)
+
+
+def _lines(name: str, color: str, curves: list[tuple[Trial, list[tuple[int, float]]]]) -> dict[str, Any]:
+    """One trace for many curves, with gaps between them: a page of a hundred traces does not scroll."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    numbers: list[int | None] = []
+    for trial, curve in curves:
+        x += [*(step for step, _ in curve), None]
+        y += [*(short(v) for _, v in curve), None]
+        numbers += [trial.number] * (len(curve) + 1)
+    return {
+        "type": "scatter", "mode": "lines", "name": text(name), "x": x, "y": y, "customdata": numbers,
+        "line": {"color": color, "width": 1}, "opacity": 0.55,
+        "hovertemplate": "trial %{customdata}<br>step %{x}: %{y:.6g}<extra></extra>",
+    }  # fmt: skip
+
+
+def _curve(trial: Trial) -> list[tuple[int, float]]:
+    """The mean over the folds that have this step, thinned; of a function, whatever it reported."""
+    steps: dict[int, list[float]] = defaultdict(list)
+    inner = any(report.fold is not None for report in trial.reports)
+    for report in trial.reports:
+        if (report.fold is not None) == inner:
+            steps[report.step].append(report.value)
+    curve = [(step, fmean(values)) for step, values in sorted(steps.items())]
+    if len(curve) <= POINTS:
+        return curve
+    return [curve[round(i * (len(curve) - 1) / (POINTS - 1))] for i in range(POINTS)]

@@ -1,0 +1,247 @@
+"""The text of a report: verdict, figures at a glance, parameters, failures, data, and how to make it again.
+
+Called by `hpo.pages`. Everything that came from a person, a file or an exception is escaped here, where it becomes
+HTML; what was secret in it was taken out before it came into the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from hpo.display import duration
+from hpo.metric import Metric
+from hpo.pages.view import View, said, value
+from hpo.redact import redact
+from hpo.trial import Trial
+from hpo.verdict import Evidence
+
+KINDS = 8  # of failures that are shown
+COLUMNS = 60
+
+
+def e(words: object) -> str:
+    return escape(str(words))
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), kind: str = "") -> str:
+    """Cells are HTML already."""
+    top = f"<thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead>" if head else ""
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table class="{kind}">{top}<tbody>{body}</tbody></table></div>'
+
+
+def verdict(view: View) -> str:
+    """What became of it, in one line, with the evidence under it."""
+    promotion = view.facts.get("promotion") or {}
+    kind, headline = _headline(view, promotion)
+    reasons = "".join(f"<li>{e(reason)}</li>" for reason in promotion.get("reasons") or ())
+    if stopped := view.facts.get("stopped"):
+        reasons += f"<li>the search ended early: {e(stopped)}</li>"
+    lines = ""
+    if found := promotion.get("evidence"):
+        evidence = Evidence.from_json(found)
+        lines = f"<pre>{e(chr(10).join(evidence.lines()))}</pre>" if evidence.lines() else ""
+    return f'<section class="verdict {kind}" id="verdict"><h2>{headline}</h2><ul>{reasons}</ul>{lines}</section>'
+
+
+def _headline(view: View, promotion: Mapping[str, Any]) -> tuple[str, str]:
+    if promotion.get("error"):
+        return "bad", f"Not promoted: {e(redact(str(promotion['error'])))}"
+    if promotion:
+        name = f"{e(promotion['model'])} version {e(promotion['version'])}"
+        if promotion["promoted"]:
+            return "good", f"Promoted: {name} is the {e(promotion['alias'])}"
+        return "warn", f"Not promoted: {name} stays a challenger"
+    if view.best is None:
+        return "bad", "No trial has completed" if view.state != "running" else "No trial has completed yet"
+    if view.state != "finished":
+        return "warn", f"{view.state.capitalize()}: the best so far is trial {view.best.number}"
+    return "plain", f"Trial {view.best.number} is the best; no model was to be promoted"
+
+
+def tiles(view: View) -> str:
+    """The few numbers that everybody asks for."""
+    found: list[tuple[str, str, str]] = []
+    if (best := view.best) is not None:
+        for index, metric in enumerate(view.metrics):
+            leader = best if index == 0 else view.leader(index) or best
+            number = value(leader, index)
+            found.append((f"{metric.name}, in the search", f"{number:.5g}", _gain(view, metric, index, number)))
+    if estimate := view.facts.get("estimate"):
+        between = f"surely {estimate['low']:.5g} to {estimate['high']:.5g}"
+        found.append((f"{estimate['metric']}, fresh folds", f"{estimate['value']:.5g}", between))
+    promotion = view.facts.get("promotion") or {}
+    theirs = promotion.get("champion_scores") or {}
+    for name, score in (promotion.get("scores") or {}).items():
+        beside = f"champion {theirs[name]:.5g}" if theirs.get(name) is not None else "rows that no trial has seen"
+        found.append((f"{name}, hold-out", f"{score:.5g}", beside))
+    counts = {
+        state: sum(t.state == state for t in view.trials) for state in ("complete", "pruned", "failed", "running")
+    }
+    found.append(("trials", str(len(view.trials)), ", ".join(f"{n} {state}" for state, n in counts.items() if n)))
+    busy = sum(trial.seconds for trial in view.trials)
+    found.append(("time of the search", duration(view.facts.get("seconds") or 0.0), f"{duration(busy)} in trials"))
+    cells = "".join(
+        f'<div class="tile"><span>{e(name)}</span><b>{e(number)}</b><small>{e(note)}</small></div>'
+        for name, number, note in found
+    )
+    return f'<section class="tiles">{cells}</section>'
+
+
+def _gain(view: View, metric: Metric, index: int, number: float) -> str:
+    if view.baseline is None:
+        return "higher is better" if metric.direction == "maximize" else "lower is better"
+    first = value(view.baseline, index)
+    return f"{number - first:+.3g} against {view.baseline_name} ({first:.5g})"
+
+
+def parameters(view: View, best: Trial) -> str:
+    """Of the chosen trial, beside those of the first."""
+    first = view.baseline if view.baseline is not best else None
+    head = ["parameter", f"trial {best.number}", *([e(view.baseline_name)] if first else []), "searched in"]
+    rows = []
+    for parameter in view.space.parameters:
+        name = parameter.name
+        cells = [e(name), f"<b>{_shown(best, name)}</b>", *([_shown(first, name)] if first else [])]
+        rows.append([*cells, e(_range(parameter))])
+    fixed = view.facts["document"].get("fixed") or {}
+    rows += [[e(name), e(said(v)), *([e(said(v))] if first else []), "fixed"] for name, v in fixed.items()]
+    return table(rows, head, "params")
+
+
+def _shown(trial: Trial, name: str) -> str:
+    return e(said(trial.params[name])) if name in trial.params else '<span class="off">off</span>'
+
+
+def _range(parameter: Any) -> str:
+    if hasattr(parameter, "values"):
+        return " | ".join(said(v) for v in parameter.values)
+    return f"{said(parameter.low)} to {said(parameter.high)}{', logarithmic' if parameter.log else ''}"
+
+
+def failures(trials: Iterable[Trial]) -> str:
+    """By class, the most frequent first, each with what one of them said; empty without any."""
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.failure is not None:
+            kinds.setdefault((trial.failure.cause, trial.failure.headline), []).append(trial)
+    parts = []
+    ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
+    for (cause, headline), some in ranked[:KINDS]:
+        failure = some[-1].failure
+        numbers = ", ".join(str(trial.number) for trial in some[:20]) + (", …" if len(some) > 20 else "")
+        log = (failure.traceback or failure.message) if failure else ""
+        parts.append(
+            f"<details><summary><b>{len(some)} &times; {e(cause)}</b> {e(headline)}</summary>"
+            f"<p>trials {numbers}</p><pre>{e(log[-6000:])}</pre></details>"
+        )
+    if rest := ranked[KINDS:]:
+        parts.append(f"<p>and {sum(len(some) for _, some in rest)} failures of {len(rest)} other kinds</p>")
+    return "".join(parts)
+
+
+def usage(view: View) -> str:
+    """Time and memory of the trials."""
+    done = sorted(trial.seconds for trial in view.trials if trial.finished)
+    if not done:
+        return ""
+    rows = [["seconds of a trial", f"{done[len(done) // 2]:.3g} median, {done[-1]:.3g} longest"]]
+    lost = sum(trial.seconds for trial in view.trials if trial.state == "failed")
+    spared = sum(trial.seconds for trial in view.trials if trial.state == "pruned")
+    rows.append(["in trials that were pruned, that failed", f"{duration(spared)}, {duration(lost)}"])
+    if cpu := [t.metrics["system/cpu_seconds"] for t in view.trials if "system/cpu_seconds" in t.metrics]:
+        rows.append(["processor time", duration(sum(cpu))])
+    if memory := [t.metrics["system/peak_memory_mb"] for t in view.trials if "system/peak_memory_mb" in t.metrics]:
+        rows.append(["peak memory of a trial", f"{max(memory):.0f} MB at most"])
+    if joules := [t.metrics["system/gpu_joules"] for t in view.trials if "system/gpu_joules" in t.metrics]:
+        rows.append(["energy of GPUs", f"{sum(joules) / 3600:.3g} Wh"])
+    return table([[e(name), e(said_)] for name, said_ in rows])
+
+
+def data(view: View) -> str:
+    """What the table was; empty for a function without one."""
+    dataset = view.facts.get("dataset")
+    if not dataset:
+        return ""
+    source = (view.facts.get("origin") or {}).get("source") or (view.facts["document"].get("data") or {}).get(
+        "path", ""
+    )
+    balance = dataset.get("balance") or {}
+    facts = [
+        ["from", f"<code>{e(redact(str(source)))}</code>"],
+        ["SHA-256", f"<code>{e(dataset.get('file_digest') or '')}</code>"],
+        ["target", f"{e(dataset['target'])} ({e(dataset['task'])})"],
+        ["rows", f"{dataset['rows']:,} for training, {dataset['holdout_rows']:,} held out"],
+    ]
+    if balance:
+        facts.append(["balance", e(", ".join(f"{k}: {_share(v)}" for k, v in [*balance.items()][:20]))])
+    if change := view.facts.get("change"):
+        facts.append(["changed since the last sweep", e("; ".join(change))])
+    columns = dataset["columns"]
+    rows = [
+        [e(c["name"]), e(c["kind"]), e(c.get("distinct") or ""), e(c.get("missing") or ""), e(_extent(c))]
+        for c in columns[:COLUMNS]
+    ]
+    more = f"<p>and {len(columns) - COLUMNS} more columns</p>" if len(columns) > COLUMNS else ""
+    inner = table(rows, ["column", "kind", "different", "missing", "values"])
+    return f"{table(facts)}<details><summary>{len(columns)} columns</summary>{inner}{more}</details>"
+
+
+def _share(number: Any) -> str:
+    return f"{number:.1%}" if isinstance(number, float) and 0 <= number <= 1 else said(number)
+
+
+def _extent(column: Mapping[str, Any]) -> str:
+    if column.get("low") is not None and column.get("high") is not None:
+        return f"{said(column['low'])} to {said(column['high'])}"
+    names = [str(name) for name in column.get("categories") or ()]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+
+def again(view: View) -> str:
+    """Commands to paste, and what the numbers were made with."""
+    facts = view.facts
+    made, sweep = facts.get("provenance") or {}, facts["id"]
+    git = made.get("git") or {}
+    commands = []
+    if git.get("commit"):
+        commands.append(
+            f"git checkout {git['commit']}" + ("    # with uncommitted changes then" if git.get("dirty") else "")
+        )
+    if made.get("command"):
+        commands.append(str(made["command"]))
+    promotion = facts.get("promotion") or {}
+    if view.best is not None and promotion.get("version"):
+        commands.append(f"python -m hpo.reproduce {promotion['model']}/{promotion['version']}")
+    commands.append(f"python -m hpo.ui {sweep}")
+    packages = made.get("packages") or {}
+    known = [
+        n
+        for n in ("hpo", "optuna", "hyperopt", "scikit-learn", "xgboost", "numpy", "pandas", "mlflow")
+        if n in packages
+    ]
+    rows = [
+        [
+            "search",
+            e(f"{facts.get('engine')}, seed {(facts['document'].get('search') or {}).get('seed', 'not given')}"),
+        ],
+        ["machine", e(f"{made.get('host', '?')}, {made.get('cpus', '?')} CPUs, Python {made.get('python', '?')}")],
+        ["packages", e(", ".join(f"{name} {packages[name]}" for name in known))],
+        ["journal", f"<code>.hpo/{e(sweep)}.journal</code>"],
+    ]
+    source = facts.get("source") or ""
+    file = f"<details><summary>the sweep file</summary><pre>{e(source)}</pre></details>" if source else ""
+    return f"<pre>{e(redact(chr(10).join(commands)))}</pre>{table(rows)}{file}"
+
+
+def masthead(view: View) -> str:
+    facts = view.facts
+    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts.get("created") or 0))
+    what = (facts["document"].get("model") or facts["document"].get("objective") or "a function") or ""
+    return (
+        f'<header><h1>{e(facts["name"])}</h1><p><span class="chip {e(view.state)}">{e(view.state)}</span> '
+        f"{e(what)} &middot; begun {begun} &middot; <code>{e(facts['id'])}</code></p></header>"
+    )
