@@ -74,7 +74,7 @@ def choose(found: Survey) -> Choice:
     if found.rows < LINEAR or found.rows <= len(found.columns):
         gaps = any(column.missing and column.kind != "categorical" for column in found.columns)
         impute = (_IMPUTE,) if gaps else ()
-        why = f"{found.rows:,} rows for {len(found.columns)} columns are few: what is simple is also what lasts"
+        why = f"{found.rows:,} rows for {_columns(found)} are few: what is simple is also what lasts"
         if classifies:
             fixed = ("solver: saga", "max_iter: 1000", "tol: 0.001")
             space = ("C: {float: [0.0001, 100.0], log: true}          # the smaller, the simpler",
@@ -244,6 +244,10 @@ def _hints(found: Survey) -> Iterable[str]:
         yield f"the task is {found.task}: {found.asked}"
 
 
+def _columns(found: Survey) -> str:
+    return f"{len(found.columns)} column{'s' * (len(found.columns) != 1)}"
+
+
 def _may_be_grades(found: Survey) -> bool:
     return found.task == "multiclass" and all(type(label) is int for label, _ in found.classes)
 
@@ -276,7 +280,7 @@ def command(data: Path, target: str | None, task: Task | None, out: Path | None)
             raise InputError(Problem("which column is to be predicted?", "--target", hint))
         found = survey(data, target, task, HOLDOUT, FOLDS)
     except InputError as error:
-        raise error.placed({"data.target": "--target", "data.task": "--task", "data.path": str(data)}) from None
+        raise error.placed({"data.target": "--target", "data.task": "--task", "data.path": "DATA"}) from None
     said = shlex.quote(str(out))
     text = draft(found, _title(data, target), _relative(data, out), target, _cleaned(said))
     try:
@@ -285,7 +289,7 @@ def command(data: Path, target: str | None, task: Task | None, out: Path | None)
     except OSError as error:
         raise InputError(Problem(f"{out} cannot be written: {error.strerror}", "--out")) from error
     chosen = choose(found)
-    click.echo(f"{out}: {found.task} on {found.rows:,} rows and {len(found.columns)} columns, {chosen.model}")
+    click.echo(f"{out}: {found.task} on {found.rows:,} rows and {_columns(found)}, {chosen.model}")
     for hint in _hints(found):
         click.echo(f"  {hint}")
     click.echo(f"  next: python -m hpo.search --space {said}")

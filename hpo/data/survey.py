@@ -113,17 +113,18 @@ def _as_regression(sweep: Sweep) -> Sweep:
 
 
 def _folds(rows: splits.Rows, holdout: float, folds: int) -> tuple[int, str]:
-    """As many folds as the rarest class is enough for, and why not more; InputError: not even two."""
+    """As many folds as rows and classes are enough for, and why not more; InputError: not even two."""
     trouble = ""
     for count in range(folds, 1, -1):
         try:
             splits.split(rows, holdout, count, seed=0)
         except InputError as error:
             trouble = trouble or error.problems[0].message
-            last = error
+            what = error.problems[-1].message  # the classes come last: of too few rows they are what is to be changed
         else:
             return count, trouble
-    raise last
+    hint = "more rows; or leave those of rare classes out, or put such classes together"
+    raise InputError(Problem(what, "data.target", hint if rows.classes else "more rows"))
 
 
 def _left_out(frame: pd.DataFrame) -> dict[str, str]:

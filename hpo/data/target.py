@@ -29,7 +29,8 @@ def read_target(series: pd.Series[Any], sweep: Sweep) -> tuple[Task, tuple[Label
     assert sweep.data is not None
     name, kind = sweep.data.target, _kind(series)
     if kind is None:
-        raise InputError(Problem(f"the target {name!r} holds {types.infer_dtype(series)} values", "data.target"))
+        hint = "a target holds numbers, text, or true and false: convert it, or take another column"
+        raise InputError(Problem(f"the target {name!r} holds {types.infer_dtype(series)} values", "data.target", hint))
     task = sweep.data.task or _task(series, kind, sweep)
     if task == "regression":
         return task, (), _numbers(series, name, kind)

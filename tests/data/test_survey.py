@@ -80,6 +80,9 @@ def test_fewer_folds_for_a_rare_class(tmp_path: Path) -> None:
     assert dict(found.classes) == {"often": ROWS - 5, "rare": 5}
     with pytest.raises(InputError, match="the rarest class has 1 row: 2 folds"):
         looked(tmp_path, {"x": X, "y": ["once"] + ["often"] * (ROWS - 1)})
+    with pytest.raises(InputError, match="the rarest class has 1 row: 2 folds") as refused:
+        looked(tmp_path, {"x": X, "y": [f"row {k}" for k in range(ROWS)]})
+    assert [problem.hint.split(";")[0] for problem in refused.value.problems] == ["more rows"]
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
