@@ -37,7 +37,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._note) for s in SIGNALS}
+            # `nohup` and a shell's `&` have one ignored on purpose: the sweep is to outlive it.
+            heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+            self._before = {s: signal.signal(s, self._note) for s in heard}
         return self
 
     def __exit__(self, *exc: object) -> None:

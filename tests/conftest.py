@@ -31,6 +31,9 @@ os.environ.update(
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
 )
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun behind a shell's `&`: what the tests start hears Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """What mlflow 3.17 provokes by itself, from SQLAlchemy 2.1, pandas 3 and its own chat models, and one hint."""
