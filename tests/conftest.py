@@ -31,8 +31,11 @@ os.environ.update(
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
 )
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun behind a shell's `&`: what the tests start hears Ctrl-C
+# Begun by `nohup` or a shell's `&`: what the tests start hears its signals all the same.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
