@@ -60,6 +60,7 @@ def opening(sweep: Sweep) -> Opening:
 def cheap_first(first: Sequence[Params]) -> tuple[Params, ...]:
     """For a race, which the first trials run alone: a cheap one is soon there to compare the costly ones with.
 
+    The library's defaults stay where they are: also the shortest sweep has tried them, and shows them as its baseline.
     Trees grow with the rounds and twice as many at each level, up to a depth that the rows seldom fill.
     """
 
@@ -68,7 +69,7 @@ def cheap_first(first: Sequence[Params]) -> tuple[Params, ...]:
         trees = rounds if isinstance(rounds, (int, float)) else 1
         return trees * 2.0 ** min(depth if isinstance(depth, (int, float)) and depth > 0 else DEEP, DEEP)
 
-    return tuple(sorted(first, key=cost))
+    return (*first[:1], *sorted(first[1:], key=cost))
 
 
 class Beginning:
