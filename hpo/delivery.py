@@ -6,8 +6,12 @@ can be repeated, and an interrupted delivery goes on where it stopped.
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from hpo.comparison import since_last
 from hpo.journal import Journal
+from hpo.pages import report
 from hpo.tracking import with_password
 from hpo.tracking.projection import Projection
 
@@ -35,7 +39,7 @@ class Delivery:
             promotion.stage(self._journal, self._folder / "model")
 
     def finish(self) -> None:
-        """Reconcile, promote and close the sweep's run."""
+        """Reconcile, promote, close the sweep's run, and put the report beside it."""
         while self._projection.reconcile() or self._journal.count_unpublished() > len(self._projection.refused):
             self.publish(live=False)
         state, best = self._journal.fact("state"), self._journal.fact("best")
@@ -54,6 +58,7 @@ class Delivery:
             if diff := since_last(self._journal):
                 notes["hpo.diff"] = diff
             self._projection.mark("FINISHED", **notes)
+        self._show_report()
 
     def trouble(self) -> str | None:
         """What MLflow will never take as it is."""
@@ -69,6 +74,16 @@ class Delivery:
         if news != self._journal.fact("sync"):
             self._journal.record(sync=news)
         return error
+
+    def _show_report(self) -> None:
+        """Last, and once: it is 5 MB, and every `hpo.sync` asks again for what has been delivered long ago."""
+        facts = self._journal.facts()
+        about = {name: facts.get(name) for name in ("state", "best", "estimate", "promotion", "stopped")}
+        key = [self._projection.parent, self._journal.counts(), about]
+        shown = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        if facts.get("report") != shown:
+            self._projection.show_file("report.html", report(self._journal))
+            self._journal.record(report=shown)
 
     def _promotes(self) -> bool:
         """The search is over, its model is wanted in the registry, and it is not there yet."""

@@ -125,10 +125,18 @@ class Projection:
         publishing = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         end = f"{status}: {reason}" if reason else status
         trials = [entry.trial for entry in self._journal.finished()]
+        self._attach(self.parent, "sweep.log", story(self._facts, trials, end, publishing))
+
+    def show_file(self, name: str, text: str) -> None:
+        """A file of the sweep's own run; there already, it is replaced."""
+        self._open()
+        with answered():
+            self._attach(self.parent, name, text)
+
+    def _attach(self, run_id: str, name: str, text: str) -> None:
         with tempfile.TemporaryDirectory() as scratch:
-            text = story(self._facts, trials, end, publishing)
-            (Path(scratch) / "sweep.log").write_text(text, encoding="utf-8")
-            self._runs.upload(self.parent, Path(scratch))
+            (Path(scratch) / name).write_text(text, encoding="utf-8")
+            self._runs.upload(run_id, Path(scratch))
 
     def show_model(self, scores: Mapping[str, float], summary: str, uri: str | None) -> None:
         """What became of the best trial's model."""
@@ -245,9 +253,7 @@ class Projection:
 
     def _upload_files(self, trial: Trial, run_id: str) -> None:
         if trial.failure and trial.failure.traceback:
-            with tempfile.TemporaryDirectory() as scratch:
-                (Path(scratch) / "traceback.txt").write_text(trial.failure.traceback, encoding="utf-8")
-                self._runs.upload(run_id, Path(scratch))
+            self._attach(run_id, "traceback.txt", trial.failure.traceback)
         files = self._folder / "trials" / f"{trial.number:04d}"
         if files.is_dir() and any(files.iterdir()):
             self._runs.upload(run_id, files)
