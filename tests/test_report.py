@@ -120,6 +120,8 @@ def test_two_metrics_have_a_history_each_and_a_front(tmp_path: Path, browser: Br
     assert len(result.pareto_front) > 1
     headings, drawn, _ = seen(browser, written(tmp_path))
     assert "Pareto front" in headings
+    front = ", ".join(str(trial.number) for trial in sorted(result.pareto_front, key=lambda trial: trial.number))
+    assert headings[0] == f"On the Pareto front: trials {front}"
     assert sum("best so far" in text for text in drawn) == 2
 
 

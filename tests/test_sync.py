@@ -209,6 +209,8 @@ def test_the_best_model_is_promoted_once_the_server_is_there(
     assert {"hpo.judged", "hpo.evidence", "hpo.verdict", "hpo.who"} <= version.tags.keys()
     made = client.download_artifacts(run.info.run_id, "promotion.json")
     assert json.loads(Path(made).read_text())["promotion"] == json.loads(json.dumps(promotion))
+    shown = Path(client.download_artifacts(run.info.run_id, "report.html"))
+    assert "Promoted: segment version 1 is the champion" in shown.read_text(encoding="utf-8")
     [opened] = journal.fact("holdout")
     assert (opened["trials"], opened["best"]) == (1, 0)
     assert (run.info.status, run.data.tags["hpo.best_trial"]) == ("FINISHED", "0")

@@ -59,3 +59,4 @@ def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: S
     browse(sweep, tmp_path / "sweep.png", "shown-1", "best_roc_auc", "search.trials", "hpo.engine", "trial-0004")
     trial = f"{experiment_page}/runs/{journal.runs()[4]}"
     browse(trial, tmp_path / "trial.png", "trial-0004", "shown-1", "roc_auc_curve", "learning_rate")
+    browse(f"{sweep}/artifacts/report.html", tmp_path / "report.png", "report.html")

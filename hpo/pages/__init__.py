@@ -68,17 +68,19 @@ def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]
 
     if view.best is not None:
         yield "parameters", "Best parameters", words.parameters(view, view.best)
+    if len(view.complete) > 1:
         if len(view.metrics) > 1:
             yield "pareto", "Pareto front", draw(charts.pareto(view))
         yield "history", "History", "".join(draw(charts.history(view, k)) for k in range(len(view.metrics)))
         shares = _importance(view)
         if shares:
             yield "importance", "Importance", draw(charts.bars(shares))
-        if view.space.parameters and len(view.complete) > 1:
-            chart = draw(charts.parallel(view), 105 * (1 + len(view.space)))
+        if view.space.parameters:
+            chart = draw(charts.parallel(view), 92 * (1 + len(view.space)))
             yield "parallel", "Parallel coordinates", f'<div class="scroll">{chart}</div>'
-        ranked = sorted(view.space.parameters, key=lambda parameter: -shares.get(parameter.name, 0.0))[:SLICES]
-        drawn = "".join(draw(charts.slice_of(view, parameter)) for parameter in ranked)
+        ranked = sorted(view.space.parameters, key=lambda parameter: -shares.get(parameter.name, 0.0))
+        used = [parameter for parameter in ranked if any(parameter.name in trial.params for trial in view.complete)]
+        drawn = "".join(draw(charts.slice_of(view, parameter)) for parameter in used[:SLICES])
         if drawn:
             yield "slices", "Slices", f'<div class="slices">{drawn}</div>'
     if (curves := course.curves(view)) is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo.metric import Metric
 from hpo.pages.view import View, said, short, value
-from hpo.space import Choice, Parameter
+from hpo.space import Choice, Float, Int, Parameter
 from hpo.trial import Trial
 
 Figure = dict[str, Any]
@@ -155,9 +155,7 @@ def slice_of(view: View, parameter: Parameter) -> Figure:
         places = [round(place, 3) for place in spread]
     else:
         places = [short(float(trial.params[parameter.name] or 0)) for trial in having]
-        if parameter.log:
-            wide = parameter.high / parameter.low > 100
-            x |= {"type": "log", "dtick": 1 if wide else "D2", "tickangle": 0}
+        x |= _axis(parameter)
     order = [trial.number for trial in having]
     trace = _points("trial", places, values, having, "var(--complete)", metric.name, text(parameter.name))
     trace["marker"] = {
@@ -174,6 +172,30 @@ def slice_of(view: View, parameter: Parameter) -> Figure:
         star["marker"] = {"color": "var(--good)", "size": 13, "symbol": "star"}
         data.append({**star, "showlegend": False})
     return {"data": data, "layout": {"height": 270, "xaxis": x, "yaxis": y, "margin": {"t": 12, "r": 12}}}
+
+
+def _axis(parameter: Float | Int) -> dict[str, Any]:
+    """All of what was searched, with ticks that people would write on a logarithmic axis."""
+    low, high = parameter.low, parameter.high
+    if low == high:
+        return {}
+    if not parameter.log:
+        margin = (high - low) * 0.05
+        return {"range": [low - margin, high + margin], "zeroline": False}
+    first, last = math.log10(low), math.log10(high)
+    margin = (last - first) * 0.05
+    mantissas = (1,) if last - first > 2 else (1, 2, 5)
+    step = math.ceil((last - first) / 6) if last - first > 2 else 1
+    tens = range(math.floor(first), math.ceil(last) + 1, step)
+    ticks = [m * 10.0**k for k in tens for m in mantissas if low <= m * 10.0**k * (1 + 1e-9) and m * 10.0**k <= high]
+    words = [f"{tick:.4g}" for tick in ticks]
+    return {
+        "type": "log",
+        "range": [first - margin, last + margin],
+        "tickvals": ticks,
+        "ticktext": words,
+        "tickangle": 0,
+    }
 
 
 def text(words: object, limit: int = 40) -> str:

@@ -59,6 +59,9 @@ def _headline(view: View, promotion: Mapping[str, Any]) -> tuple[str, str]:
         return "bad", "No trial has completed" if view.state != "running" else "No trial has completed yet"
     if view.state != "finished":
         return "warn", f"{view.state.capitalize()}: the best so far is trial {view.best.number}"
+    if len(view.metrics) > 1:
+        numbers = ", ".join(str(trial.number) for trial in view.front[:12]) + (", …" if len(view.front) > 12 else "")
+        return "plain", f"On the Pareto front: trial{'s' if len(view.front) > 1 else ''} {numbers}"
     return "plain", f"Trial {view.best.number} is the best; no model was to be promoted"
 
 
@@ -69,7 +72,8 @@ def tiles(view: View) -> str:
         for index, metric in enumerate(view.metrics):
             leader = best if index == 0 else view.leader(index) or best
             number = value(leader, index)
-            found.append((f"{metric.name}, in the search", f"{number:.5g}", _gain(view, metric, index, number)))
+            where = "in the search" if len(view.metrics) == 1 else f"trial {leader.number}"
+            found.append((f"{metric.name}, {where}", f"{number:.5g}", _gain(view, metric, index, number)))
     if estimate := view.facts.get("estimate"):
         between = f"surely {estimate['low']:.5g} to {estimate['high']:.5g}"
         found.append((f"{estimate['metric']}, fresh folds", f"{estimate['value']:.5g}", between))
@@ -92,7 +96,7 @@ def tiles(view: View) -> str:
 
 
 def _gain(view: View, metric: Metric, index: int, number: float) -> str:
-    if view.baseline is None:
+    if view.baseline is None or number == value(view.baseline, index):
         return "higher is better" if metric.direction == "maximize" else "lower is better"
     first = value(view.baseline, index)
     return f"{number - first:+.3g} against {view.baseline_name} ({first:.5g})"
