@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from playwright.sync_api import sync_playwright
 
 import hpo.sync
 from hpo.journal import PARENT
@@ -59,4 +60,11 @@ def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: S
     browse(sweep, tmp_path / "sweep.png", "shown-1", "best_roc_auc", "search.trials", "hpo.engine", "trial-0004")
     trial = f"{experiment_page}/runs/{journal.runs()[4]}"
     browse(trial, tmp_path / "trial.png", "trial-0004", "shown-1", "roc_auc_curve", "learning_rate")
-    browse(f"{sweep}/artifacts/report.html", tmp_path / "report.png", "report.html")
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": 1600, "height": 900})
+        tab.goto(f"{sweep}/artifacts/report.html")
+        report = tab.frame_locator("iframe.mlflow-html-iframe")
+        report.locator("h2", has_text="Trial 0 is the best").wait_for(timeout=60_000)
+        report.locator("[data-drawn]").first.wait_for(timeout=60_000, state="attached")
+        browser.close()
