@@ -309,7 +309,7 @@ def test_r16_a_full_disk_of_artifacts_loses_no_result(tmp_path: Path, uri: str) 
         "model": "xgboost.XGBClassifier", "metric": "log_loss", "space": {"n_estimators": {"int": [2, 9]}},
     })  # fmt: skip
     trial = replace(finished(0), params={"n_estimators": 5}, values=(0.5,), scores={})
-    with small_disk(tmp_path / "mlruns", 1024) as disk:
+    with small_disk(tmp_path / "mlruns", 16 * 1024) as disk:  # room for the report, once it is free
         journal = journal_of(
             tmp_path, uri, [trial, *map(finished, range(1, 5))], id="r16-1", name="r16", promote=True,
             document=dict(sweep.document), metrics=[["log_loss", "minimize"]],
