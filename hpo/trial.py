@@ -6,8 +6,10 @@ derived from the facts, so that no part can disagree with another about what hap
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import fsum
 from typing import Any, Literal
 
 Value = None | bool | int | float | str
@@ -84,6 +86,18 @@ class Trial:
     @property
     def seconds(self) -> float:
         return (self.finished or 0.0) - (self.started or 0.0) if self.finished else 0.0
+
+    def curve(self, most: int) -> list[tuple[int, float]]:
+        """(step, the mean over the folds that have this step), at most so many; of a function, whatever it reported."""
+        steps: dict[int, list[float]] = defaultdict(list)
+        inner = any(report.fold is not None for report in self.reports)
+        for report in self.reports:
+            if (report.fold is not None) == inner:
+                steps[report.step].append(report.value)
+        curve = [(step, fsum(values) / len(values)) for step, values in sorted(steps.items())]
+        if len(curve) <= most:
+            return curve
+        return [curve[round(i * (len(curve) - 1) / (most - 1))] for i in range(most)]
 
     def again(self) -> Trial:
         """The next attempt at the same parameters; nothing of the lost one is kept."""

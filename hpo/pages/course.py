@@ -6,8 +6,6 @@ carpet: the best and the chosen one are always drawn, of the others as many as a
 
 from __future__ import annotations
 
-from collections import defaultdict
-from statistics import fmean
 from typing import Any
 
 from hpo.pages.charts import Figure, label, text
@@ -21,7 +19,7 @@ _STATES = ("complete", "pruned", "failed", "running")
 
 def curves(view: View) -> Figure | None:
     """What the trials reported on the way, the pruned ones with a cross where they were stopped; None: nothing."""
-    found = {trial.number: (trial, curve) for trial in view.trials if len(curve := _curve(trial)) > 1}
+    found = {trial.number: (trial, curve) for trial in view.trials if len(curve := trial.curve(POINTS)) > 1}
     if not found:
         return None
     data: list[dict[str, Any]] = []
@@ -120,16 +118,3 @@ def _lines(name: str, color: str, curves: list[tuple[Trial, list[tuple[int, floa
         "line": {"color": color, "width": 1}, "opacity": 0.55,
         "hovertemplate": "trial %{customdata}<br>step %{x}: %{y:.6g}<extra></extra>",
     }  # fmt: skip
-
-
-def _curve(trial: Trial) -> list[tuple[int, float]]:
-    """The mean over the folds that have this step, thinned; of a function, whatever it reported."""
-    steps: dict[int, list[float]] = defaultdict(list)
-    inner = any(report.fold is not None for report in trial.reports)
-    for report in trial.reports:
-        if (report.fold is not None) == inner:
-            steps[report.step].append(report.value)
-    curve = [(step, fmean(values)) for step, values in sorted(steps.items())]
-    if len(curve) <= POINTS:
-        return curve
-    return [curve[round(i * (len(curve) - 1) / (POINTS - 1))] for i in range(POINTS)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from statistics import fmean, pstdev
@@ -126,18 +125,9 @@ def numbers(trial: Trial, names: Sequence[str]) -> list[tuple[str, float, int]]:
 
 
 def _curve(trial: Trial) -> list[tuple[int, float]]:
-    """The mean over the folds that have this step, thinned; of a function, whatever it reported."""
-    steps: dict[int, list[float]] = defaultdict(list)
-    inner = any(report.fold is not None for report in trial.reports)
-    for report in trial.reports:
-        if (report.fold is not None) == inner:
-            steps[report.step].append(report.value)
-    curve = [(step, fmean(values)) for step, values in sorted(steps.items())]
-    if not inner and trial.scores:  # one report per finished fold: `<metric>_fold` shows the same
-        return []
-    if len(curve) <= _CURVE:
-        return curve
-    return [curve[round(i * (len(curve) - 1) / (_CURVE - 1))] for i in range(_CURVE)]
+    if trial.scores and all(report.fold is None for report in trial.reports):
+        return []  # one report per finished fold: `<metric>_fold` shows the same
+    return trial.curve(_CURVE)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
