@@ -57,7 +57,8 @@ class Trial:
 
     `scores` holds the fold scores by metric (extra metrics too), `metrics` any other number worth logging,
     `memo` what the searcher must see again on replay. `folds` says which folds the scores belong to; left out, they
-    are those of the first ones. Times are seconds since the epoch.
+    are those of the first ones. `worker` says where it ran: a slot of this machine, or a cluster's worker and its slot.
+    Times are seconds since the epoch.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Trial:
     artifacts: tuple[str, ...] = ()
     memo: Mapping[str, Any] = field(default_factory=dict)
     folds: tuple[int, ...] = ()
+    worker: str = ""
 
     @property
     def state(self) -> State:
@@ -108,7 +110,7 @@ class Trial:
         row: dict[str, Any] = {"number": self.number, "params": dict(self.params)}
         if self.attempt != 1:
             row["attempt"] = self.attempt
-        for name in ("started", "finished", "metrics", "artifacts", "memo", "folds"):
+        for name in ("started", "finished", "metrics", "artifacts", "memo", "folds", "worker"):
             if value := getattr(self, name):
                 row[name] = value
         if self.values is not None:
@@ -146,6 +148,7 @@ class Trial:
             artifacts=tuple(row.get("artifacts", ())),
             memo=row.get("memo", {}),
             folds=tuple(row.get("folds", ())),
+            worker=row.get("worker", ""),
         )
 
     def failed(self, failure: Failure, finished: float) -> Trial:

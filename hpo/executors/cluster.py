@@ -172,13 +172,15 @@ class Cluster:
             case room.Done(trial, files) if worker in self._rooms:
                 submitted = self._rooms[worker].trials.pop(trial.number)
                 self._keep(trial, files)
+                trial = replace(trial, worker=f"{worker} {trial.worker}".rstrip())
                 return [_in_our_time(trial, submitted.started)]
             case Asked(number, attempt, report) if worker in self._rooms:
                 verdict = keep is None or keep(number, report)
                 self._order(self._rooms[worker], room.Answer(number, attempt, verdict))
             case _Gone(why) if worker in self._rooms:
                 lost = Failure("lost", f"the worker {worker} went away: {why}", transient=True)
-                return [t.failed(lost, time.time()) for t in self._rooms.pop(worker).trials.values()]
+                left = self._rooms.pop(worker).trials.values()
+                return [replace(trial, worker=worker).failed(lost, time.time()) for trial in left]
             case Broken(problems):
                 raise InputError(*problems)
             case Exception() as error:

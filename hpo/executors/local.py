@@ -64,7 +64,7 @@ class Local:
         recover_logs(logs, partial(trial_folder, job.folder))
         packed = pack(job)
         given = [*environments, *[{}] * workers]
-        self._slots = [_Slot(job, packed, logs / f"{n}.log", given[n]) for n in range(workers)]
+        self._slots = [_Slot(job, packed, str(n + 1), logs / f"{n}.log", given[n]) for n in range(workers)]
 
     @property
     def free(self) -> int:
@@ -134,7 +134,7 @@ class Local:
                 slot.trial = None
                 if trial.failure is not None and trial.failure.cause == "memory":
                     slot.replace()  # what is left of a process that ran out of memory is suspect
-                yield trial
+                yield replace(trial, worker=slot.name)
             case _:
                 pass
 
@@ -148,8 +148,11 @@ class Local:
 class _Slot:
     """One worker process and the trial it holds. `since` is when that trial was taken up, once it was."""
 
-    def __init__(self, job: Job, packed: bytes, log: Path, environment: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, job: Job, packed: bytes, name: str, log: Path, environment: Mapping[str, str | None]
+    ) -> None:  # fmt: skip
         self.job = job
+        self.name = name
         self._packed = packed
         self._environment = environment
         self.log = log
@@ -201,7 +204,7 @@ class _Slot:
         """In the trial's own time, from the moment it was taken up: no step of the clock makes it end before."""
         taken_up = self._submitted if self._since is None else self._since
         started = (trial.started or time.time()) + taken_up - self._submitted
-        return replace(trial, started=started).failed(failure, started + time.monotonic() - taken_up)
+        return replace(trial, started=started, worker=self.name).failed(failure, started + time.monotonic() - taken_up)
 
     def answer(self, keep: bool) -> None:
         self.asking = False

@@ -29,7 +29,7 @@ def report(journal: Journal) -> str:
     facts = journal.facts()
     alive = holder(journal.path.with_suffix(".lock")) is not None
     state = facts["state"] if facts["state"] == "finished" else "running" if alive else "interrupted"
-    return page(View(facts, journal.trials(), state))
+    return page(View(facts, journal.trials(), state, journal.path.with_suffix("")))
 
 
 def page(view: View) -> str:
@@ -91,7 +91,7 @@ def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]
 
 def _facts(view: View) -> Iterator[tuple[str, str, str]]:
     for name, title, html in (
-        ("failures", "Failures", words.failures(view.trials)),
+        ("failures", "Failures", words.failures(view)),
         ("cost", "Time and cost", words.usage(view)),
         ("data", "Data", words.data(view)),
         ("again", "How to reproduce", words.again(view)),

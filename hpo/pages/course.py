@@ -6,6 +6,7 @@ carpet: the best and the chosen one are always drawn, of the others as many as a
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hpo.pages.charts import Figure, label, text
@@ -44,14 +45,14 @@ def curves(view: View) -> Figure | None:
 
 
 def timeline(view: View) -> Figure | None:
-    """A bar a trial, in as many rows as ran at the same time."""
+    """A bar a trial, in the row of the worker that ran it."""
     started = [trial for trial in view.trials if trial.started is not None]
     if not started:
         return None
     begin = min(trial.started or 0.0 for trial in started)
     latest = max(max(trial.started or 0.0, trial.finished or 0.0) for trial in started)
     unit, per = next((u, p) for u, p in (("h", 3600), ("min", 60), ("s", 1)) if latest - begin > 3 * p or p == 1)
-    rows = _rows(started, latest)
+    rows, names = _rows(started, latest)
     colors = {"complete": "var(--complete)", "pruned": "var(--warn)", "failed": "var(--bad)", "running": "var(--muted)"}
     gap = 1 if len(started) < 200 else 0
     data = []
@@ -68,28 +69,38 @@ def timeline(view: View) -> Figure | None:
             "marker": {"color": colors[state], "line": {"color": "var(--panel)", "width": gap}},
             "hovertemplate": f"trial %{{customdata[0]}}, {state}<br>%{{customdata[1]:.3g}} s<extra></extra>",
         })  # fmt: skip
-    count = max(rows.values())
+    count = len(names)
+    every = -(-count // 32)  # names that there is room for
     layout = {
         "barmode": "overlay", "height": 150 + 34 * min(count, 16),
         "xaxis": {"title": {"text": f"{unit} since the first trial began"}, "rangemode": "tozero"},
         "yaxis": {
-            "title": {"text": "slot"}, "tickvals": [*range(1, count + 1)], "range": [count + 0.6, 0.4],
-            "zeroline": False,
+            "title": {"text": "worker"}, "tickvals": [*range(1, count + 1, every)], "range": [count + 0.6, 0.4],
+            "ticktext": [text(name, 24) for name in names[::every]], "zeroline": False,
         },
     }  # fmt: skip
     return {"data": data, "layout": layout}
 
 
-def _rows(trials: list[Trial], latest: float) -> dict[int, int]:
-    """The first row that is free when a trial starts: with one process per slot, that is its slot or one like it."""
-    free: list[float] = []
+def _rows(trials: list[Trial], latest: float) -> tuple[dict[int, int], list[str]]:
+    """(trial -> row from 1 on, the name of each row). A trial that nobody has said where it ran, as one that still
+    does, is in the first row that is free when it starts: with one process per slot, that is its slot or one like it.
+    """
+    names = sorted({trial.worker for trial in trials if trial.worker}, key=_natural)
+    free = dict.fromkeys(names, 0.0)
     rows = {}
     for trial in sorted(trials, key=lambda trial: (trial.started or 0.0, trial.number)):
         begun, ended = trial.started or 0.0, trial.finished or latest
-        row = next((k for k, until in enumerate(free) if until <= begun), len(free))
-        free[row : row + 1] = [ended]
-        rows[trial.number] = row + 1
-    return rows
+        place = trial.worker or next((name for name, until in free.items() if until <= begun), str(len(free) + 1))
+        free[place] = ended
+        rows[trial.number] = place
+    order = {name: row + 1 for row, name in enumerate(free)}
+    return {number: order[name] for number, name in rows.items()}, [*free]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """2 before 10, in `tcp://host:41234 2` as well."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _some(trials: list[Trial], view: View) -> list[Trial]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hpo.metric import Metric
@@ -20,11 +21,12 @@ from hpo.trial import Trial, Value
 
 @dataclass(frozen=True)
 class View:
-    """`state`: running, interrupted or finished."""
+    """`state`: running, interrupted or finished. `folder`: the sweep's files, those of a trial in `trials/0007/`."""
 
     facts: Mapping[str, Any]
     trials: Sequence[Trial]
     state: str
+    folder: Path | None = None
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -49,20 +51,21 @@ class View:
         return self.complete[best_of(self.metrics[index], [value(trial, index) for trial in self.complete])]
 
     @cached_property
+    def defaults(self) -> Trial | None:
+        """The trial of the library's defaults, if it has a result; the search notes what they are, and a trial that an
+        evolved sweep carries over is known by them, whatever its number."""
+        known = self.facts.get("defaults")
+        return next((trial for trial in self.complete if known and dict(trial.params) == known), None)
+
+    @cached_property
     def baseline(self) -> Trial | None:
-        """The first trial, if it has a result."""
+        """What results are compared with: the library's defaults, else the first trial, if it has a result."""
         first = min(self.trials, key=lambda trial: trial.number, default=None)
-        return first if first is not None and first in self.complete else None
+        return self.defaults or (first if first is not None and first in self.complete else None)
 
     @property
     def baseline_name(self) -> str:
-        """A sweep of a known library begins with that library's defaults, unless its sampler says otherwise."""
-        sampler = self.facts.get("meaning", {}).get("search.sampler")
-        known = str(self.facts["document"].get("model") or "").startswith(
-            ("xgboost", "sklearn", "lightgbm", "catboost")
-        )
-        auto = known and self.facts.get("engine") == "optuna" and sampler in ("auto", None)
-        return "the library's defaults" if auto else "first trial"
+        return "the library's defaults" if self.defaults is not None else "first trial"
 
     @cached_property
     def front(self) -> tuple[Trial, ...]:

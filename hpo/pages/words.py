@@ -6,6 +6,7 @@ HTML; what was secret in it was taken out before it came into the journal.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -20,6 +21,7 @@ from hpo.verdict import Evidence
 
 KINDS = 8  # of failures that are shown
 COLUMNS = 60
+LOG = 6000  # bytes of a log, its end
 
 
 def e(words: object) -> str:
@@ -126,25 +128,37 @@ def _range(parameter: Any) -> str:
     return f"{said(parameter.low)} to {said(parameter.high)}{', logarithmic' if parameter.log else ''}"
 
 
-def failures(trials: Iterable[Trial]) -> str:
+def failures(view: View) -> str:
     """By class, the most frequent first, each with what one of them said; empty without any."""
     kinds: dict[tuple[str, str], list[Trial]] = {}
-    for trial in trials:
+    for trial in view.trials:
         if trial.failure is not None:
             kinds.setdefault((trial.failure.cause, trial.failure.headline), []).append(trial)
     parts = []
     ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
     for (cause, headline), some in ranked[:KINDS]:
-        failure = some[-1].failure
+        last, failure = some[-1], some[-1].failure
         numbers = ", ".join(str(trial.number) for trial in some[:20]) + (", …" if len(some) > 20 else "")
-        log = (failure.traceback or failure.message) if failure else ""
+        said = (failure.traceback or failure.message) if failure else ""
+        log = _log(view, last)
+        printed = f"<p>what trial {last.number} printed</p><pre>{e(log)}</pre>" if log else ""
         parts.append(
             f"<details><summary><b>{len(some)} &times; {e(cause)}</b> {e(headline)}</summary>"
-            f"<p>trials {numbers}</p><pre>{e(log[-6000:])}</pre></details>"
+            f"<p>trial{'s' * (len(some) > 1)} {numbers}</p><pre>{e(said[-6000:])}</pre>{printed}</details>"
         )
     if rest := ranked[KINDS:]:
         parts.append(f"<p>and {sum(len(some) for _, some in rest)} failures of {len(rest)} other kinds</p>")
     return "".join(parts)
+
+
+def _log(view: View, trial: Trial) -> str:
+    """The end of what a trial printed; empty if it was silent, or its files are elsewhere."""
+    file = view.folder and view.folder / "trials" / f"{trial.number:04d}" / "log.txt"
+    if file is None or not file.is_file():
+        return ""
+    with file.open("rb") as log:
+        log.seek(-min(LOG, file.stat().st_size), os.SEEK_END)
+        return log.read().decode(errors="replace")
 
 
 def usage(view: View) -> str:

@@ -13,8 +13,9 @@ from hpo.searchers.beginning import Beginning, cheap_first, opening
 from hpo.searchers.port import Searcher, SpaceExhausted
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
+from hpo.trial import Params
 
-__all__ = ["Searcher", "SpaceExhausted", "build", "note"]
+__all__ = ["Searcher", "SpaceExhausted", "build", "defaults", "note"]
 
 
 def build(sweep: Sweep) -> Searcher:
@@ -43,6 +44,11 @@ def build(sweep: Sweep) -> Searcher:
 def note(sweep: Sweep) -> str:
     """A line for the user: how the search begins and what `sampler: auto` has chosen; "" if there is nothing to say."""
     return opening(sweep).note
+
+
+def defaults(sweep: Sweep) -> Params | None:
+    """The parameters of the trial that shows what the library does by itself; None: no trial does."""
+    return opening(sweep).defaults
 
 
 def _engine(sweep: Sweep) -> Searcher:

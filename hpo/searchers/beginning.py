@@ -26,11 +26,13 @@ FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian pr
 
 @dataclass(frozen=True)
 class Opening:
-    """The first trials' parameters, the sampler after them, and a line that says so."""
+    """The first trials' parameters, the sampler after them, and a line that says so. `defaults`: those of the library,
+    where they are known and tried."""
 
     first: tuple[Params, ...]
     sampler: Named | None
     note: str
+    defaults: Params | None = None
 
 
 def opening(sweep: Sweep) -> Opening:
@@ -54,7 +56,7 @@ def opening(sweep: Sweep) -> Opening:
         sampler, why = _chosen(sweep)
         said.append(why)
     note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
-    return Opening(tuple(first), sampler, note)
+    return Opening(tuple(first), sampler, note, defaults[0] if defaults else None)
 
 
 def cheap_first(first: Sequence[Params]) -> tuple[Params, ...]:

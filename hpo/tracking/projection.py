@@ -232,6 +232,7 @@ class Projection:
         facts = texts({
             "hpo.state": trial.state,
             "hpo.attempt": str(trial.attempt) if trial.attempt > 1 else None,
+            "hpo.worker": trial.worker or None,
             "hpo.error": f"{trial.failure.cause}: {trial.failure.message}" if trial.failure else None,
         })  # fmt: skip
         run_id = self._runs.find(trial.number)
