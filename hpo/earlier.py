@@ -91,7 +91,9 @@ def begin(
 
 
 def searcher(journal: Journal, sweep: Sweep) -> Searcher:
-    """The sweep's searcher, with the guesses and the evidence that its journal began with."""
+    """The sweep's searcher, with the guesses and the evidence that its journal began with. The journal is told which
+    parameters are the library's defaults, that a report can say what the search has gained."""
+    journal.record(defaults=searchers.defaults(sweep))
     row = journal.fact("warmth")
     warm = Warmth.from_json(row) if row else None
     built = searchers.build(warm.begin(sweep) if warm else sweep)

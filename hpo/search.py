@@ -67,7 +67,6 @@ def run(
             provenance=begin(sweep, folder / claimed.id),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),
-            defaults=searchers.defaults(sweep),
             promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model
         )
         publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None

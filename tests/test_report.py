@@ -125,6 +125,15 @@ def test_two_metrics_have_a_history_each_and_a_front(tmp_path: Path, browser: Br
     assert sum("best so far" in text for text in drawn) == 2
 
 
+def test_a_failure_comes_with_what_the_trial_printed(tmp_path: Path) -> None:
+    result = inline(tmp_path, function_sweep(raises))
+    log = tmp_path / result.id / "trials" / f"{len(result.all_trials) - 1:04d}" / "log.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"epoch 1 {NASTY}", encoding="utf-8")
+    text = written(tmp_path).read_text(encoding="utf-8")
+    assert "epoch 1 &lt;script&gt;" in text
+
+
 def test_what_people_wrote_is_text(tmp_path: Path, browser: Browser) -> None:
     space = {"x": {"float": [0, 1]}, "kind": {"choice": [NASTY, "</script>", "b & c"]}}
     inline(tmp_path, function_sweep(fails_in_markup, name="<i>a</i> & b".replace("/", "|"), space=space))

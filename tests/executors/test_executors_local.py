@@ -64,8 +64,10 @@ def test_a_worker_is_kept_warm_and_replaced_only_when_lost(tmp_path: Path) -> No
 
     with closing(local(Closure(suicidal), tmp_path)) as executor:
         before = one(executor).values
-        assert one(executor, die=True).state == "failed"
-        assert one(executor).values != before
+        lost = one(executor, die=True)
+        assert (lost.state, lost.worker) == ("failed", "1")
+        assert (after := one(executor)).values != before
+        assert after.worker == "1", "the slot, whatever process is in it"
 
 
 def test_an_idle_worker_that_dies_is_replaced_unnoticed(tmp_path: Path) -> None:

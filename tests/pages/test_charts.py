@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,24 @@ def test_trials_at_the_same_time_have_rows_of_their_own() -> None:
     figure = timeline(view(trial(0, 0.1), trial(1, 0.1), trial(2, 0.1)))  # each lasts 1.5, one begins each second
     assert figure is not None
     assert figure["data"][0]["y"] == [1, 2, 1]
+
+
+def test_the_timeline_has_a_row_a_worker_in_their_order() -> None:
+    ran = [replace(trial(k, 0.1), worker=f"tcp://host:1 {n}") for k, n in enumerate((10, 2, 10))]
+    figure = timeline(view(*ran, Trial(3, {}, started=9.0)))
+    assert figure is not None
+    assert figure["layout"]["yaxis"]["ticktext"] == ["tcp://host:1 2", "tcp://host:1 10"]
+    assert [trace["y"] for trace in figure["data"]] == [[2, 1, 2], [1]], "one that runs is where there is room"
+
+
+def test_the_defaults_of_the_library_are_known_by_what_they_are() -> None:
+    trials = trial(0, 0.1), trial(1, 0.2, rate=0.3), trial(2, 0.3, rate=0.5)
+    evolved = view(*trials, defaults={"rate": 0.3, "kind": "a"})
+    assert evolved.baseline is not None
+    assert (evolved.baseline.number, evolved.baseline_name) == (1, "the library's defaults")
+    without = view(*trials, defaults={"rate": 0.31, "kind": "a"})
+    assert without.baseline is not None
+    assert (without.baseline.number, without.baseline_name) == (0, "first trial")
 
 
 def test_curves_end_where_a_trial_was_pruned() -> None:

@@ -33,7 +33,7 @@ def test_auto_knows_xgboost() -> None:
 
 def test_auto_knows_nothing_of_a_function() -> None:
     found = opening(sweep())
-    assert (found.first, found.note) == ((), "auto: a Gaussian process")
+    assert (found.first, found.note, found.defaults) == ((), "auto: a Gaussian process", None)
 
 
 def test_auto_asks_the_model_for_its_defaults() -> None:
@@ -41,6 +41,8 @@ def test_auto_asks_the_model_for_its_defaults() -> None:
     found = opening(sweep(space, model="sklearn.linear_model.LogisticRegression"))
     assert found.first == ({"C": 1.0, "solver": "lbfgs", "max_iter": 50},)
     assert found.note == "auto: the defaults of the model, then a Gaussian process"
+    mine = sweep(space, model="sklearn.linear_model.LogisticRegression", enqueue=({"C": 0.5},))
+    assert searchers.defaults(mine) == found.first[0], "whatever is tried beside them"
 
 
 def test_auto_leaves_wide_spaces_and_several_metrics_to_tpe() -> None:
