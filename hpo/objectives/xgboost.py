@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import xgboost
+from numpy.typing import NDArray
 
 from hpo.attempt import Attempt, Evaluate
 from hpo.data import Dataset, load
@@ -83,13 +84,12 @@ def open_xgboost(sweep: Sweep, dataset: Dataset) -> Evaluate:
             training = matrices.training(fold, plan.bins, attempt.threads, str(plan.params.get("device", "cpu")))
             validation = matrices.validation(fold, attempt.threads)
             begun = time.perf_counter()
-            booster = _fit(plan, training, validation, attempt, fold)
+            booster, raw = _fit(plan, training, validation, attempt, fold)
             spent += time.perf_counter() - begun
             attempt.log_metric("fit_seconds", spent)
             if plan.patience:
                 rounds.append(booster.best_iteration + 1)
                 attempt.log_metric("rounds", fmean(rounds))
-            raw = booster.predict(validation, iteration_range=(0, rounds[-1] if rounds else 0))
             return score(metrics, _predicted(raw, dataset), arrays.target[arrays.folds[fold][1]])
 
         return cross_validate(attempt, metrics, fold_order(sweep, dataset.folds, attempt.number), run_fold)
@@ -143,37 +143,52 @@ def is_reported(done: int) -> bool:
 
 def _fit(
     plan: Plan, training: xgboost.DMatrix, validation: xgboost.DMatrix, attempt: Attempt, fold: int
-) -> xgboost.Booster:
+) -> tuple[xgboost.Booster, NDArray[np.float32]]:
+    """The booster, and what it predicts for the validation part."""
+    watch = _Watch(plan, validation, attempt, fold)
     booster = xgboost.train(
         dict(plan.params), training, plan.rounds,
         evals=[(validation, _PART)] if plan.patience else [], early_stopping_rounds=plan.patience,
-        callbacks=[_Curve(plan.curve, validation, attempt, fold)] if plan.curve else None, verbose_eval=False,
+        callbacks=[watch], verbose_eval=False,
     )  # fmt: skip
     if attempt.should_prune():
         raise Pruned
-    return booster
+    return booster, watch.predicted
 
 
-class _Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-    """Reports the metric at the curve's rounds, and stops the training when a report is answered with "stop"."""
+class _Watch(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Reports the metric at the curve's rounds, stops the training when a report is answered with "stop", and predicts.
 
-    def __init__(self, wanted: Evaluation, validation: xgboost.DMatrix, attempt: Attempt, fold: int) -> None:
+    The prediction is made before `xgboost.train` returns, which forgets what the curve's evaluations have summed up of
+    the trees so far: afterwards every tree would be walked a second time.
+    """
+
+    predicted: NDArray[np.float32]
+
+    def __init__(self, plan: Plan, validation: xgboost.DMatrix, attempt: Attempt, fold: int) -> None:
         super().__init__()
-        self._wanted = wanted
+        self._plan = plan
         self._validation = validation
         self._attempt = attempt
         self._fold = fold
 
     def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:
-        if not is_reported(epoch + 1):
+        curve = self._plan.curve
+        if curve is None or not is_reported(epoch + 1):
             return False
         if evals_log:
-            value = evals_log[_PART][self._wanted.name][-1]
+            value = evals_log[_PART][curve.name][-1]
         else:  # without early stopping nobody else evaluates: only the curve's rounds cost anything
             text = model.eval_set([(self._validation, _PART)], epoch)
-            value = dict(part.rsplit(":", 1) for part in text.split()[1:])[f"{_PART}-{self._wanted.name}"]
-        self._attempt.report(self._wanted.convert(float(value)), step=epoch, fold=self._fold)
+            value = dict(part.rsplit(":", 1) for part in text.split()[1:])[f"{_PART}-{curve.name}"]
+        self._attempt.report(curve.convert(float(value)), step=epoch, fold=self._fold)
         return self._attempt.should_prune()
+
+    def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
+        if not self._attempt.should_prune():
+            rounds = model.best_iteration + 1 if self._plan.patience else 0  # 0: all
+            self.predicted = model.predict(self._validation, iteration_range=(0, rounds))
+        return model
 
 
 def _predicted(raw: np.ndarray, dataset: Dataset) -> Predicted:
