@@ -1,4 +1,4 @@
-"""The README's tutorial on versions of data: its commands, run as they stand, with the real Git and DVC."""
+"""The tutorial on versions of data (docs/data.md): its commands, run as they stand, with the real Git and DVC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.tracking.sweeps import runs_of
 
 
 def test_the_tutorial_on_versions_of_data(tmp_path: Path, migrated: Path) -> None:
-    found = re.search(r"<!-- tutorial -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    found = re.search(r"## Two versions.*?```sh\n(.*?)```", page, re.S)
     assert found is not None
     (tmp_path / "mlflow.db").write_bytes(migrated.read_bytes())
     names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")

@@ -49,7 +49,8 @@ def check_metrics(task: Task, metrics: tuple[Metric, ...]) -> None:
     problems = []
     for metric in metrics:
         if metric.scorer is None:
-            problems.append(Problem(f"no metric is called {metric.name!r}", "metric", "see the README's list"))
+            hint = "a name of sklearn.metrics.get_scorer_names()"
+            problems.append(Problem(f"no metric is called {metric.name!r}", "metric", hint))
         elif task not in metric.tasks:
             common = ("roc_auc", "roc_auc_ovr", "log_loss", "accuracy", "f1_macro", "rmse", "mae", "r2")
             fitting = [name for name in common if task in Metric(name, "maximize").tasks]
