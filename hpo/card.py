@@ -49,7 +49,8 @@ def source(facts: Mapping[str, Any]) -> dict[str, Any]:
         "sweep": facts["id"], "name": facts["name"], "identity": facts["identity"], "document": facts["document"],
         "root": facts.get("root"), "allowed": facts.get("allowed"), "threads": origin.get("threads"),
         "git": origin.get("git") or {}, "packages": origin.get("packages") or {}, "python": origin.get("python"),
-        "who": origin.get("user"), "command": origin.get("command"),
+        "who": origin.get("user"), "command": origin.get("command"), "session": origin.get("session"),
+        "folder": origin.get("folder"),
         "data": {"sha256": facts["dataset"]["file_digest"]} if facts.get("dataset") else {},
     }  # fmt: skip
 

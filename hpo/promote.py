@@ -40,6 +40,11 @@ def command(
         evidence = registry.evidence_of(chosen)
         if not as_object:
             _show(registry.id_of(chosen), chosen.tags, evidence.lines() if evidence else [])
+            before = registry.holder(client, model, alias)
+            rival = registry.id_of(before) if before else None
+            if evidence and rival not in (None, evidence.champion_version, registry.id_of(chosen)):
+                against = f"version {evidence.champion_version}" if evidence.champion_version else "no champion"
+                click.echo(f"  note     it was judged against {against}; the {alias} is version {rival} now")
         moved = registry.promote_by_hand(client, model, alias, chosen, reason, who, time.time)
         now = registry.holder(client, model, alias)
     held = registry.id_of(now) if now else None

@@ -69,7 +69,7 @@ def promote(journal: Journal, folder: Path, projection: Projection) -> None:
     """Judge and register the staged model; the journal and the sweep's run say what came of it.
 
     An absent server is an `Away`, to be tried again; anything else that goes wrong is noted with the promotion. An
-    account that may not move the alias has registered its version: with a promoter's, `hpo.sync` goes on from there.
+    account that may not even register its version does that with another one, by `hpo.sync`.
     """
     facts = journal.facts()
     try:

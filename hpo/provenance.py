@@ -35,7 +35,7 @@ _SECRET_FILES = ("**/.env*", "**/*.pem", "**/*.key", "**/*.p12", "**/*.pfx", "**
 
 
 def provenance(folder: Path | None = None, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """A plain dict, ready for JSON: `git` {commit, branch, dirty, remote} if `folder` is in a repository,
+    """A plain dict, ready for JSON: `git` {commit, branch, dirty, remote, top} if `folder` is in a repository,
     `user`, `host`, `python`, `platform`, `cpu`, `cpus`, `memory` (bytes), `gpus`, `image` of the container, `variables`
     (some, by name), `packages` {name: version}, `command`, `folder`, and `project_run` if `mlflow run` started us.
 
@@ -82,12 +82,11 @@ def patch(folder: Path | None = None) -> str:
     Left out, and named at the top: binary files, those with very many changed lines, and those that hold secrets by
     custom. Cut after half a million characters.
     """
-    folder = folder or Path.cwd()
     safe = ("--no-ext-diff", "--no-textconv", "--no-color")  # the user's settings may name programs to run
-    top = _run(folder, "rev-parse", "--show-toplevel")
+    top = top_of(folder or Path.cwd())
     if top is None:
         return ""
-    folder = Path(top.rstrip("\n"))
+    folder = top
     secret = [f":(exclude,glob,icase){pattern}" for pattern in _SECRET_FILES]
     counted = _run(folder, "diff", *safe, "--numstat", "-z", "--no-renames", "HEAD", "--", ".") or ""
     allowed = _run(folder, "diff", *safe, "--name-only", "-z", "--no-renames", "HEAD", "--", ".", *secret) or ""
@@ -102,6 +101,12 @@ def patch(folder: Path | None = None) -> str:
     return redact(head + (text or ""))[:_WHOLE]
 
 
+def top_of(folder: Path) -> Path | None:
+    """The top of the working tree that a folder is in; None outside of a repository."""
+    said = _run(folder, "rev-parse", "--show-toplevel")
+    return None if said is None else Path(said.rstrip("\n"))
+
+
 def _git(folder: Path) -> dict[str, Any]:
     """Empty outside a repository, and before its first commit."""
     status = _run(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
@@ -113,6 +118,7 @@ def _git(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {
         "commit": head["branch.oid"],
         "dirty": any(not line.startswith("#") for line in status.splitlines()),
+        "top": str(top_of(folder)),
     }
     if (branch := head.get("branch.head")) != "(detached)":
         found["branch"] = branch

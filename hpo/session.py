@@ -20,7 +20,8 @@ from hpo.sweep import Sweep
 
 def begin(sweep: Sweep, folder: Path) -> dict[str, Any]:
     """What `provenance` found, with the session's number; its files are `folder/sessions/<number>/`:
-    `provenance.json`, `requirements.txt`, `source.patch` if there is one, and the sweep as given and as resolved."""
+    `provenance.json`, `requirements.txt`, `source.patch` if there is one, and the sweep: as given (`sweep.yaml`), as
+    resolved (`sweep.resolved.json`), and as it is read again (`sweep.json`)."""
     sessions = folder / "sessions"
     number = 1 + sum(path.name.isdecimal() for path in sessions.glob("*"))
     found = {"session": number, "started": time.time(), "threads": share(sweep)[1], **provenance()}
@@ -30,6 +31,7 @@ def begin(sweep: Sweep, folder: Path) -> dict[str, Any]:
         "source.patch": redact(patch()),
         "sweep.yaml": redact(sweep.source),
         "sweep.resolved.json": _json(resolved(sweep)),
+        "sweep.json": _json(again(sweep)),
     }
     place = sessions / str(number)
     place.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,12 @@ def resolved(sweep: Sweep) -> dict[str, Any]:
     }  # fmt: skip
     metrics = [f"{metric.name} ({metric.direction})" for metric in (*sweep.metrics, *sweep.extra_metrics)]
     return {**sweep.document, **sections, "metrics": metrics, "identity": sweep.identity, "root": sweep.root}
+
+
+def again(sweep: Sweep) -> dict[str, Any]:
+    """What `hpo.loader.from_document` makes the same sweep of, and what it is called."""
+    kept = {"name": sweep.name, "identity": sweep.identity, "document": dict(sweep.document)}
+    return {**kept, "root": sweep.root, "allowed": sweep.allowed}
 
 
 def _json(value: Any) -> str:

@@ -67,6 +67,8 @@ STORY = {
     "comparison",
     "pages",
     "recheck",
+    "recorded",
+    "checkout",
 }
 VERBS = {
     "init",

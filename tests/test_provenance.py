@@ -33,7 +33,7 @@ def test_a_clean_repository(tmp_path: Path) -> None:
     found = provenance(tmp_path)["git"]
     assert found == {
         "commit": git(tmp_path, "rev-parse", "HEAD"), "branch": "trunk", "dirty": False,
-        "remote": "https://example.org/models.git",
+        "remote": "https://example.org/models.git", "top": str(tmp_path.resolve()),
     }  # fmt: skip
 
 

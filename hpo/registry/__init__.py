@@ -16,11 +16,11 @@ from hpo.registry.act import (
     roll_back,
 )  # fmt: skip
 from hpo.registry.files import UnusableError, fetch_version, load
-from hpo.registry.history import CHALLENGER, Event, Reign, events, reigns
+from hpo.registry.history import CHALLENGER, Event, Reign, acknowledge, events, reigns
 from hpo.registry.versions import Candidate, find, holder, id_of
 
 __all__ = [
-    "CHALLENGER", "Candidate", "Champion", "Event", "Promotion", "Reign", "UnusableError", "choose", "describe",
-    "events", "evidence_of", "fetch_version", "find", "holder", "id_of", "load", "promote", "promote_by_hand", "reigns",
-    "roll_back",
+    "CHALLENGER", "Candidate", "Champion", "Event", "Promotion", "Reign", "UnusableError", "acknowledge", "choose",
+    "describe", "events", "evidence_of", "fetch_version", "find", "holder", "id_of", "load", "promote",
+    "promote_by_hand", "reigns", "roll_back",
 ]  # fmt: skip

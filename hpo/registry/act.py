@@ -18,13 +18,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from hpo import crash
 from hpo.errors import InputError, Problem
+from hpo.redact import redact
 from hpo.registry.files import UnusableError, fetch_version, load
 from hpo.registry.history import CHALLENGER, Clock, Event, events, line, move, settle
 from hpo.registry.versions import Candidate, all_of, holder, id_of, point, register, version_of
@@ -34,6 +36,7 @@ ROUNDS = 10  # how often an alias that others move as well is judged again
 EVIDENCE, VERDICT = "hpo.evidence", "hpo.verdict"  # tags of a version
 _BEAT = "hpo.beat"
 
+Rolled = Literal["new", "finished", "untold"]  # whose rollback it is: this call's, or that of one that was killed
 Judge = Callable[[Candidate, "Champion | None"], Evidence]
 
 
@@ -84,7 +87,8 @@ def promote(
     """Register the candidate and give it the alias if the verdict is that it takes the place of the present holder.
 
     `judge` gathers the evidence on the candidate's hold-out rows. May raise what MLflow raises; a second call goes on
-    where the first one stopped and registers nothing twice.
+    where the first one stopped and registers nothing twice. An account that the server does not let move the alias
+    leaves a challenger, as `manual` does.
     """
     version = version_of(client, candidate) or register(client, experiment, run_id, candidate)
     crash.point("registered")
@@ -99,20 +103,26 @@ def promote(
         judged = verdict(evidence)
         _note(client, model, id_of(version), evidence, judged)
         crash.point("judged")
+        waits = "approve: manual; a person" if candidate.manual else None
         if judged.promote and not candidate.manual:
-            winner = _take(client, candidate, version, champion, reign, judged, clock)
+            try:
+                winner = _take(client, candidate, version, champion, reign, judged, clock)
+            except MlflowException as error:
+                if error.get_http_status_code() != 403:
+                    raise
+                waits, winner = f"{_first_line(error)}; who has one", id_of(version)
             if winner is None:
                 continue
             if winner != id_of(version):
                 rival = f"version {winner}, which came at the same time, is better still"
                 judged = Verdict(False, (*judged.reasons, rival))
         command = f"python -m hpo.promote {model} --version {id_of(version)}"
-        if judged.promote and candidate.manual:
-            judged = Verdict(False, (*judged.reasons, f"approve: manual; a person says so with: {command}"))
+        if judged.promote and waits:
+            judged = Verdict(False, (*judged.reasons, f"{waits} says so with: {command}"))
         if not judged.promote:
             point(client, model, CHALLENGER, id_of(version))
             _note(client, model, id_of(version), evidence, judged)
-        return _outcome(candidate, version, evidence, judged, command if candidate.manual else None)
+        return _outcome(candidate, version, evidence, judged, command if waits else None)
     raise RuntimeError(f"the alias {alias!r} of {model!r} was moved {ROUNDS} times meanwhile")
 
 
@@ -139,25 +149,27 @@ def promote_by_hand(
     _check_files(client, chosen)
     origin = id_of(now) if now else None
     event = Event(alias, id_of(chosen), origin, "promote", reason, who, clock())
-    move(client, model, event, clock)
-    return event
+    return move(client, model, event, clock)
 
 
 def roll_back(
     client: MlflowClient, model: str, alias: str, reason: str, who: str, clock: Clock = time.time
-) -> tuple[Event, bool]:
+) -> tuple[Event, Rolled]:
     """The champion before the present one is champion again; a second time the one before that.
 
-    The event, and whether it was an interrupted rollback that this call has finished: then nothing more is done, so
-    that the same command again after a crash does not go back twice.
+    A rollback whose caller died before he was told (`hpo.registry.acknowledge`) is finished, or only told, and nothing
+    more: the same command again, after a crash at any line, is the same act.
     """
     unfinished = settle(client, model, alias)
     if unfinished is not None and unfinished.why == "rollback":
-        return unfinished, True
+        return unfinished, "finished"
     now = holder(client, model, alias)
     if now is None:
         raise InputError(Problem(f"{model!r} has no {alias}", hint=f"python -m hpo.history {model}"))
-    known = line(events(client, model, alias))
+    moves = events(client, model, alias)
+    if moves and moves[-1].why == "rollback" and not moves[-1].told and moves[-1].to == id_of(now):
+        return moves[-1], "untold"
+    known = line(moves)
     under = known[: known.index(id_of(now))] if id_of(now) in known else known
     if not under:
         raise InputError(
@@ -166,8 +178,7 @@ def roll_back(
     back = _version(client, model, under[-1])
     _check_files(client, back)
     event = Event(alias, id_of(back), id_of(now), "rollback", reason, who, clock())
-    move(client, model, event, clock)
-    return event, False
+    return move(client, model, event, clock), "new"
 
 
 def describe(client: MlflowClient, outcome: Promotion, card: str, when: float) -> None:
@@ -183,6 +194,10 @@ def evidence_of(version: ModelVersion) -> Evidence | None:
     """What it was judged by, as its tag keeps it."""
     text = version.tags.get(EVIDENCE)
     return Evidence.from_json(json.loads(text)) if text else None
+
+
+def _first_line(error: MlflowException) -> str:
+    return redact(error.message.strip().partition("\n")[0])[:500]
 
 
 def _reign(client: MlflowClient, model: str, alias: str) -> str:

@@ -21,7 +21,7 @@ from hpo import crash
 from hpo.registry.versions import holder, id_of, point, unpoint
 
 CHALLENGER = "challenger"  # the alias of the latest version that was judged and not promoted
-_EVENT, _DONE = "hpo.event.", "hpo.done."
+_EVENT, _DONE, _TOLD = "hpo.event.", "hpo.done.", "hpo.told."
 _TEXT = 3000  # characters of a reason that are kept
 Why = Literal["sweep", "promote", "rollback"]
 Clock = Callable[[], float]
@@ -29,7 +29,10 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Event:
-    """The alias goes from one version (None: it was not there) to another. `why`: a sweep's verdict, or by hand."""
+    """The alias goes from one version (None: it was not there) to another. `why`: a sweep's verdict, or by hand.
+
+    `told`: whoever asked for it has been told that it is done.
+    """
 
     alias: str
     to: str
@@ -40,6 +43,7 @@ class Event:
     at: float
     id: str = ""
     done: bool = False
+    told: bool = False
 
     @property
     def by_hand(self) -> bool:
@@ -68,7 +72,8 @@ def events(client: MlflowClient, model: str, alias: str) -> list[Event]:
     for key in sorted(tags):
         if key.startswith(_EVENT):
             id = key.removeprefix(_EVENT)
-            found.append(Event(**json.loads(tags[key]), id=id, done=f"{_DONE}{id}" in tags))
+            done, told = f"{_DONE}{id}" in tags, f"{_TOLD}{id}" in tags
+            found.append(Event(**json.loads(tags[key]), id=id, done=done, told=told))
     return [event for event in found if event.alias == alias]
 
 
@@ -103,13 +108,14 @@ def line(known: Sequence[Event]) -> list[str]:
     return stack
 
 
-def move(client: MlflowClient, model: str, event: Event, clock: Clock = time.time) -> None:
-    """Write it down, do it, note that it is done. An event that has an id was written down before."""
+def move(client: MlflowClient, model: str, event: Event, clock: Clock = time.time) -> Event:
+    """Write it down, do it, note that it is done; the event with its id. One that has an id was written down before."""
     event = event if event.id else _append(client, model, event, clock)
     crash.point("intended")
     point(client, model, event.alias, event.to)
     crash.point("pointed")
     finish(client, model, event)
+    return event
 
 
 def finish(client: MlflowClient, model: str, event: Event) -> None:
@@ -125,6 +131,11 @@ def finish(client: MlflowClient, model: str, event: Event) -> None:
     crash.point("challenger")
     client.set_registered_model_tag(model, f"{_DONE}{event.id}", repr(time.time()))
     crash.point("done")
+
+
+def acknowledge(client: MlflowClient, model: str, event: Event) -> None:
+    """To be called once whoever asked for the move has been told: from then on the same command is another act."""
+    client.set_registered_model_tag(model, f"{_TOLD}{event.id}", repr(time.time()))
 
 
 def settle(client: MlflowClient, model: str, alias: str) -> Event | None:
@@ -148,6 +159,6 @@ def _append(client: MlflowClient, model: str, event: Event, clock: Clock) -> Eve
     after = int(known[-1].id.partition("-")[0]) + 1 if known else 0
     event = replace(event, at=clock(), reason=event.reason[:_TEXT])
     id = f"{max(round(event.at * 1000), after):015d}-{token_hex(3)}"
-    body: dict[str, Any] = {k: v for k, v in asdict(event).items() if k not in ("id", "done")}
+    body: dict[str, Any] = {k: v for k, v in asdict(event).items() if k not in ("id", "done", "told")}
     client.set_registered_model_tag(model, f"{_EVENT}{id}", json.dumps(body, ensure_ascii=False))
     return replace(event, id=id)

@@ -24,7 +24,7 @@ _GUARDED = {
     "/mlflow/model-versions/transition-stage": {"POST"},
 }
 _TAGGED = ("/set-tag", "/delete-tag", "/create")  # of models and versions; these carry tags
-_CLAIMS = ("hpo.event.", "hpo.done.", "hpo.beat")  # tags by which `hpo.registry` agrees on moves and carries them out
+_CLAIMS = ("hpo.event.", "hpo.done.", "hpo.told.", "hpo.beat")  # tags by which `hpo.registry` agrees on moves
 
 
 def authenticate() -> Authorization | Response:

@@ -24,6 +24,9 @@ SETTINGS = {
 }
 
 
+RECORD = "hpo.record"  # a run's tag, or where that would be too long its file: the trial, for `hpo.reproduce`
+
+
 def settle_environment() -> None:
     """How we use MLflow's client, unless the user has said otherwise; before it is imported."""
     for name, value in SETTINGS.items():

@@ -96,6 +96,22 @@ def _profile(dataset: Mapping[str, Any]) -> str:
     return profile if len(profile) <= _SCHEMA else json.dumps(whole)
 
 
+def record(trial: Trial) -> str | None:
+    """The trial as a tag; None if it is too long for one, and has to be a file."""
+    text = whole(trial)
+    return text if len(text) <= _TAG else None
+
+
+def whole(trial: Trial) -> str:
+    """What `hpo.reproduce` needs of a trial: without its curve if there are scores to compare, and without a trace."""
+    row = trial.to_json()
+    if trial.scores:
+        row.pop("reports", None)
+    if trial.failure:
+        row["failure"] = [trial.failure.cause, trial.failure.headline]
+    return redact(json.dumps(row, separators=(",", ":"), ensure_ascii=False))
+
+
 def metric(name: str, value: float, seconds: float | None, step: int) -> Metric:
     return Metric(key(name), value, milliseconds(seconds), step)
 

@@ -21,7 +21,20 @@ from mlflow.exceptions import MlflowException
 from hpo import crash
 from hpo.journal import PARENT, Entry, Journal
 from hpo.metric import Metric
-from hpo.tracking.layout import STATUS, dataset_inputs, metric, metrics, milliseconds, origin, params, tags, texts
+from hpo.tracking import RECORD
+from hpo.tracking.layout import (
+    STATUS,
+    dataset_inputs,
+    metric,
+    metrics,
+    milliseconds,
+    origin,
+    params,
+    record,
+    tags,
+    texts,
+    whole,
+)  # fmt: skip
 from hpo.tracking.runs import Runs
 from hpo.tracking.server import Away, Refused, answered, connect, is_missing
 from hpo.tracking.story import story
@@ -234,6 +247,7 @@ class Projection:
             "hpo.attempt": str(trial.attempt) if trial.attempt > 1 else None,
             "hpo.worker": trial.worker or None,
             "hpo.error": f"{trial.failure.cause}: {trial.failure.message}" if trial.failure else None,
+            RECORD: record(trial),
         })  # fmt: skip
         run_id = self._runs.find(trial.number)
         news: Mapping[str, str] = facts if run_id else {}
@@ -253,6 +267,8 @@ class Projection:
         return run_id
 
     def _upload_files(self, trial: Trial, run_id: str) -> None:
+        if record(trial) is None:
+            self._attach(run_id, f"{RECORD}.json", whole(trial))
         if trial.failure and trial.failure.traceback:
             self._attach(run_id, "traceback.txt", trial.failure.traceback)
         files = self._folder / "trials" / f"{trial.number:04d}"

@@ -19,14 +19,15 @@ from tests.chaos.figures import FULL, figure
 from tests.conftest import ROOT
 
 PROMOTING = ["upload", "uploaded", "registered", "judged", "intended", "pointed", "previous", "challenger", "done"]
-ROLLING = ["intended", "pointed", "previous", "challenger", "done"]
+ROLLING = ["intended", "pointed", "previous", "challenger", "done", "telling"]
 CALLS = """
 import json, os, pickle, sys
 from dataclasses import replace
 from pathlib import Path
 from mlflow import MlflowClient
 import hpo.crash
-from hpo.registry import promote, roll_back
+from hpo import rollback
+from hpo.registry import promote
 from tests.registry.models import fitted
 
 uri, folder, points = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -42,6 +43,10 @@ run = client.create_run(experiment).info.run_id
 def call(model, number):
     promote(client, experiment, run, replace(bench.candidates[number], model=model), bench.judge)
 
+def rolls(arguments):  # the command that an operator types, output and all
+    sys.stdout = open(os.devnull, "w")
+    rollback.command.main(arguments, standalone_mode=False)
+
 def forked(point, what, *args):
     child = os.fork()
     if not child:
@@ -50,6 +55,8 @@ def forked(point, what, *args):
         try:
             what(*args)
             code = 0
+        except SystemExit as end:
+            code = end.code
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -62,8 +69,8 @@ for kind, point in points:
         codes += [forked(point, call, model, 1), forked("", call, model, 1)]
     else:
         assert forked("", call, model, 1) == 0
-        back = (client, model, "champion", "in the night", "ada")
-        codes += [forked(point, roll_back, *back), forked("", roll_back, *back) if point != "done" else 0]
+        back = [model, "--reason", "in the night", "--tracking-uri", uri]
+        codes += [forked(point, rolls, back), forked("", rolls, back)]
 print(json.dumps(codes))
 """
 

@@ -17,6 +17,7 @@ from hpo.registry import (
     Candidate,
     Champion,
     Promotion,
+    acknowledge,
     choose,
     events,
     evidence_of,
@@ -172,13 +173,16 @@ def test_promote_rollback_promote(uri: str, bench: Bench, submit: partial[Promot
     for candidate in bench.candidates[:3]:
         submit(candidate)
     assert aliases(uri) == {"champion": "3", "previous-champion": "2"}
-    event, finished = roll_back(client, "segment", "champion", "complaints", "ada")
-    assert (event.to, event.origin, finished) == ("2", "3", False)
+    event, whose = roll_back(client, "segment", "champion", "complaints", "ada")
+    assert (event.to, event.origin, whose) == ("2", "3", "new")
+    assert roll_back(client, "segment", "champion", "", "eve") == (replace(event, done=True), "untold")
     assert aliases(uri) == {"champion": "2", "previous-champion": "1"}
     assert submit(bench.candidates[3]).promoted  # and not version 3, which beat version 2 in an earlier reign
     assert aliases(uri) == {"champion": "4", "previous-champion": "2"}
-    assert roll_back(client, "segment", "champion", "", "ada")[0].to == "2"
-    assert roll_back(client, "segment", "champion", "", "ada")[0].to == "1"
+    for back in ("2", "1"):
+        event, whose = roll_back(client, "segment", "champion", "", "ada")
+        assert (event.to, whose) == (back, "new")
+        acknowledge(client, "segment", event)
     with pytest.raises(InputError, match="nothing to go to"):
         roll_back(client, "segment", "champion", "", "ada")
     told = [

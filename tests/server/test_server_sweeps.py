@@ -148,22 +148,31 @@ def test_a_sweeper_registers_a_promoter_promotes_and_a_reader_loads(
     tmp_path: Path, stack: Stack, admin: MlflowClient
 ) -> None:
     folder = folder_with(tmp_path / "sweep", MODEL)
-    done = hpo("search", folder, stack.account("nightly", "sweeper"), "--space", "sweep.yaml")
+    nightly, boss = stack.account("nightly", "sweeper"), stack.account("boss", "promoter")
+    done = hpo("search", folder, nightly, "--space", "sweep.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    assert "the account 'nightly' may not do this (403)" in done.stdout
-    assert "takes an account with the role 'promoter'" in done.stdout
-    assert len(admin.search_model_versions("name = 'team'")) == 1
-    assert admin.get_registered_model("team").aliases == {}
-    said = hpo("status", folder, {}, "last").stdout
-    assert "not promoted: the account 'nightly' may not" in said
-    assert {run.info.status for run in runs_of(stack.url, "team")} == {"FINISHED"}
+    outcome = json.loads(done.stdout)["promotion"]
+    assert (outcome["promoted"], outcome["error"], outcome["alias"]) == (False, None, "challenger")
+    assert outcome["approve"] == "python -m hpo.promote team --version 1"
+    assert "takes an account with the role 'promoter'" in outcome["reasons"][-1]
+    assert outcome["approve"] in outcome["reasons"][-1]
+    assert admin.get_registered_model("team").aliases == {"challenger": "1"}
+    assert outcome["approve"] in hpo("status", folder, {}, "last").stdout
+    assert hpo("sync", folder, nightly).returncode == 0
+    assert "RUNNING" not in {run.info.status for run in runs_of(stack.url, "team")}
 
-    done = hpo("sync", folder, stack.account("boss", "promoter"))
+    verb, *arguments = outcome["approve"].removeprefix("python -m hpo.").split()
+    done = hpo(verb, folder, boss, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "there was no champion" in done.stdout  # the evidence is shown
     assert admin.get_registered_model("team").aliases == {"champion": "1"}
     assert len(admin.search_model_versions("name = 'team'")) == 1
 
-    nightly = stack.account("nightly", "sweeper")
+    again = hpo("search", folder, nightly, "--space", "sweep.yaml", "--fresh", "--set", "search.seed=2", "--json")
+    kept = json.loads(again.stdout)["promotion"]
+    assert (kept["promoted"], kept["error"], kept["approve"]) == (False, None, None)  # the verdict, not the guard
+    assert admin.get_registered_model("team").aliases == {"champion": "1", "challenger": "2"}
+
     done = hpo("promote", folder, nightly, "team", "--version", "1", "--alias", "blessed", "--reason", "mine is best")
     assert done.returncode != 0
     assert "the account 'nightly' may not do this (403)" in done.stderr
