@@ -27,7 +27,11 @@ Keep = Callable[[Report], bool]
 
 
 class Objective(Protocol):
-    """What is run: pickled to each worker once, opened there once, then called once per trial."""
+    """What is run: pickled to each worker once, opened there once, then called once per trial.
+
+    It may have `imports`, the names of modules that `open` needs and that start no thread: they are imported once for
+    all workers of a machine.
+    """
 
     def open(self) -> Evaluate: ...
 

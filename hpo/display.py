@@ -43,7 +43,7 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._seen: set[int] = set()
+        self._told = 0  # of the trials that have ended
         self._stage = ""
 
     def __enter__(self) -> Lines:
@@ -53,12 +53,11 @@ class Lines:
 
     def __call__(self, progress: Progress) -> None:
         if not self._stage:  # what a resumed sweep already had is not news
-            self._seen = {trial.number for trial in progress.last}
+            self._told = len(progress.ended)
             self._print(f"sweep {progress.note}")
-        for trial in progress.trials.values():
-            if trial.finished is not None and trial.number not in self._seen:
-                self._seen.add(trial.number)
-                self._print(_line(trial, progress, len(self._seen)))
+        while self._told < len(progress.ended):
+            self._told += 1
+            self._print(_line(progress.ended[self._told - 1], progress, self._told))
         if self._stage and progress.stage != self._stage:
             self._print(progress.note if progress.stage == "publishing" else STOPPING)
         self._stage = progress.stage
@@ -110,7 +109,7 @@ def board(progress: Progress, width: int) -> RenderableType:
     if progress.best:
         best = Text("best ", style="bold").append(_values(progress.best, sweep.metrics), style="bold green")
         rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))
-    for trial in progress.last[:5]:
+    for trial in progress.latest(5):
         row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
         row.append(_outcome(trial, sweep.metrics))
         rows.append(row.append(f"  {duration(trial.seconds)}  {say(trial.params)}", style="dim"))

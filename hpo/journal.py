@@ -53,6 +53,7 @@ class Journal:
         """
         self.path = path
         self._mark: int | None = None
+        self._revision: int | None = None  # the newest one; asking for it each time would go through all trials
         with self._loud():
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}",
@@ -94,7 +95,7 @@ class Journal:
         crash.point("record")
         with self._loud():
             with self._transaction():
-                revision = self._next_revision()
+                revision = self._newest_revision() + 1 if trials else 0
                 for trial in trials:
                     body = json.dumps(trial.to_json(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
                     row = (trial.number, revision, trial.state, body)
@@ -102,6 +103,7 @@ class Journal:
                 for fact in facts.items():
                     self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", _fact(*fact))
             if trials:
+                self._revision = revision
                 self._note(revision)
         crash.point("recorded")
 
@@ -217,8 +219,10 @@ class Journal:
             return 0
         return revision if _crc(revision) == crc else 0
 
-    def _next_revision(self) -> int:
-        return int(self._db.execute("SELECT coalesce(max(revision), 0) + 1 FROM trials").fetchone()[0])
+    def _newest_revision(self) -> int:
+        if self._revision is None:
+            self._revision = int(self._db.execute("SELECT coalesce(max(revision), 0) FROM trials").fetchone()[0])
+        return self._revision
 
     def _decode(self, number: int, revision: int, state: str, body: str, crc: int) -> Trial:
         if _crc(number, revision, state, body) != crc:

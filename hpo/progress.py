@@ -31,19 +31,21 @@ class Progress:
         self.trials: dict[int, Trial] = {}
         self.best: Trial | None = None
         self.failures_in_a_row = 0
-        self._ended = 0
-        self._failed = 0
+        self.ended: list[Trial] = []  # in the order in which they did
+        self.counts: Counter[str] = Counter()  # trials by state
         self.add(*trials)
 
     def add(self, *trials: Trial) -> None:
         """Take in what became of some trials, in the order in which it happened."""
         for trial in trials:
+            if (before := self.trials.get(trial.number)) is not None:
+                self.counts[before.state] -= 1
             self.trials[trial.number] = trial
+            self.counts[trial.state] += 1
             if trial.state != "running":
-                self._ended += 1
+                self.ended.append(trial)
                 self.since_best += trial.state != "failed"
                 self.trial_seconds += trial.seconds
-                self._failed += trial.state == "failed"
                 self.failures_in_a_row = self.failures_in_a_row + 1 if trial.state == "failed" else 0
             if self._is_best(trial):
                 self.best, self.since_best = trial, 0
@@ -64,8 +66,9 @@ class Progress:
         limits = self.sweep.limits
         if self.failures_in_a_row >= limits.failures:
             return f"{self.failures_in_a_row} trials failed one after the other (limits.failures)"
-        if self._ended >= ENOUGH and self._failed > limits.failure_share * self._ended:
-            return f"{self._failed} of {self._ended} trials failed (limits.failure_share)"
+        ended, failed = len(self.ended), self.counts["failed"]
+        if ended >= ENOUGH and failed > limits.failure_share * ended:
+            return f"{failed} of {ended} trials failed (limits.failure_share)"
         return None
 
     @property
@@ -74,19 +77,14 @@ class Progress:
         return (self.hopeless or self.enough) if len(self.trials) < self.sweep.search.trials else None
 
     @property
-    def counts(self) -> Counter[str]:
-        return Counter(trial.state for trial in self.trials.values())
-
-    @property
     def unfinished(self) -> list[Trial]:
         """Trials that were running when an earlier driver went away."""
         return [trial for trial in self.trials.values() if trial.state == "running"]
 
-    @property
-    def last(self) -> list[Trial]:
-        """The finished trials, the latest first."""
-        done = [trial for trial in self.trials.values() if trial.finished is not None]
-        return sorted(done, key=lambda trial: trial.finished or 0.0, reverse=True)
+    def latest(self, count: int) -> list[Trial]:
+        """The finished trials, the latest first, at most so many."""
+        recent = self.ended[-10 * count :]  # a resumed sweep's are in the order of their numbers
+        return sorted(recent, key=lambda trial: trial.finished or 0.0, reverse=True)[:count]
 
     @property
     def seconds_left(self) -> float | None:

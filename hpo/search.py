@@ -71,7 +71,7 @@ def run(
         )
         publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None
         progress = Progress(sweep, journal.trials(), seconds=journal.fact("seconds", 0.0))
-        said = f"resumed after {len(progress.last)} trials" if claimed.resumed else journal.fact("said")
+        said = f"resumed after {len(progress.ended)} trials" if claimed.resumed else journal.fact("said")
         progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
         unpublished: str | None = None

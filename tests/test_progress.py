@@ -58,11 +58,11 @@ def test_too_many_failures_are_hopeless() -> None:
 
 def test_counts_and_order() -> None:
     progress = Progress(SWEEP, [complete(0, 1.0), failed(1), Trial(2, {}), complete(3, 0.1)])
-    assert progress.counts == {"complete": 2, "failed": 1, "running": 1}
+    assert +progress.counts == {"complete": 2, "failed": 1, "running": 1}
     assert [trial.number for trial in progress.unfinished] == [2]
-    assert [trial.number for trial in progress.last] == [3, 1, 0]
+    assert [trial.number for trial in progress.latest(5)] == [3, 1, 0]
     progress.add(complete(2, 3.0))
-    assert progress.counts == {"complete": 3, "failed": 1}
+    assert +progress.counts == {"complete": 3, "failed": 1}
     assert not progress.unfinished
 
 

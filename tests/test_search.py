@@ -206,7 +206,7 @@ def test_a_buggy_searcher_loses_no_result(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(RuntimeError, match="a bug in the sampler"):
             inline(tmp_path, sweep)
     shown: list[int] = []
-    result = inline(tmp_path, sweep, show=lambda progress: shown.append(len(progress.last)))
+    result = inline(tmp_path, sweep, show=lambda progress: shown.append(len(progress.ended)))
     assert shown[0] == 5, "the result that the searcher could not take is in the journal"
     assert result.resumed
     assert same(result.all_trials, inline(tmp_path / "straight", sweep).all_trials)
@@ -221,7 +221,7 @@ class Cut(Exception):
 
 def cut_at(trials: int) -> driver.Show:
     def show(progress: Progress) -> None:
-        if len(progress.last) >= trials:
+        if len(progress.ended) >= trials:
             raise Cut
 
     return show
@@ -315,7 +315,7 @@ def test_show_sees_every_step(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
 
     def show(progress: Progress) -> None:
-        seen.append((len(progress.last), progress.counts["running"]))
+        seen.append((len(progress.ended), progress.counts["running"]))
 
     inline(tmp_path, function_sweep(search={"trials": 3}), show=show)
     assert seen == [(0, 1), (1, 1), (2, 1), (3, 0)]

@@ -38,6 +38,7 @@ def build(sweep: Sweep, objective: Objective, folder: Path, kind: Kind | None = 
         folder=folder,
         two_way=sweep.pruner is not None,
         memory=memory,
+        imports=getattr(objective, "imports", ()),
     )
     deadline = sweep.limits.trial_timeout
     if kind == "inline":

@@ -8,11 +8,8 @@ only a loss that the parameters cannot have caused is worth another attempt.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +20,7 @@ from typing import Any
 
 from hpo.errors import InputError
 from hpo.executors import cgroup
+from hpo.executors.birth import Births, Child
 from hpo.executors.logs import keep_log, recover_logs, trim_log
 from hpo.executors.port import KeepTrial
 from hpo.executors.worker import Broken, Job, Lost, Message, Ready, pack, trial_folder
@@ -31,9 +29,6 @@ from hpo.trial import Failure, Report, Trial
 
 KILL_AFTER = 5.0  # seconds between the polite and the final signal
 _BY_OTHERS = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,9 +57,14 @@ class Local:
         logs = job.folder / "workers"
         logs.mkdir(parents=True, exist_ok=True)
         recover_logs(logs, partial(trial_folder, job.folder))
+        if job.memory is not None:
+            cgroup.own_home()  # it moves this process: before any other is there that would have to be moved as well
         packed = pack(job)
         given = [*environments, *[{}] * workers]
-        self._slots = [_Slot(job, packed, str(n + 1), logs / f"{n}.log", given[n]) for n in range(workers)]
+        self._births = Births(job, given)
+        self._slots = [
+            _Slot(job, packed, str(n + 1), logs / f"{n}.log", given[n], self._births) for n in range(workers)
+        ]
 
     @property
     def free(self) -> int:
@@ -96,8 +96,10 @@ class Local:
         """One look at all pipes: what ended, and what waits for `answer`. Returns at the monotonic moment `until`, or
         when `wake`, something with a file descriptor, can be read."""
         seen: list[Trial | Asked] = []
-        watched: list[Any] = [slot.connection for slot in self._slots]
+        self._greet()
+        watched: list[Any] = [slot.connection for slot in self._slots] + self._births.watched
         ready = mp.wait(watched if wake is None else [*watched, wake], self._seconds_left(until))
+        self._greet()
         for slot in self._slots:
             if slot.connection in ready:
                 seen += self._receive(slot)
@@ -118,6 +120,12 @@ class Local:
                 keep_log(slot.log, trial_folder(slot.job.folder, slot.trial.number))
             slot.log.with_suffix(".trial").unlink(missing_ok=True)
             slot.log.unlink(missing_ok=True)  # what it said about trials that ended is with them, redacted
+        self._births.close()
+
+    def _greet(self) -> None:
+        for child in self._births.look():
+            for slot in self._slots:
+                slot.greet(child)
 
     def _receive(self, slot: _Slot) -> Iterator[Trial | Asked]:
         match slot.receive():
@@ -149,56 +157,51 @@ class _Slot:
     """One worker process and the trial it holds. `since` is when that trial was taken up, once it was."""
 
     def __init__(
-        self, job: Job, packed: bytes, name: str, log: Path, environment: Mapping[str, str | None]
+        self, job: Job, packed: bytes, name: str, log: Path, environment: Mapping[str, str | None], births: Births
     ) -> None:  # fmt: skip
         self.job = job
         self.name = name
         self._packed = packed
         self._environment = environment
+        self._births = births
         self.log = log
         self._stillborn = 0
         self.trial: Trial | None = None
         self._spawn()
 
     def _spawn(self) -> None:
-        ours, theirs = socket.socketpair()
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        variables: dict[str, str | None] = {**os.environ, **self._environment, "PYTHONPATH": path}
-        variables |= dict.fromkeys(_THREAD_VARIABLES, str(self.job.threads))
         self.log.write_bytes(b"")
-        # A group of its own: Ctrl-C in the terminal is for the driver, which decides what becomes of the trials.
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-u",
-                "-c",
-                f"from hpo.executors.worker import main; main({theirs.fileno()}, {os.getpid()})",
-            ],
-            env={name: value for name, value in variables.items() if value is not None},
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            process_group=0,
-        )
-        theirs.close()
-        self.connection = mp.Connection(ours.detach())
         self.ready = False
         self.asking = False
         self._since: float | None = None
         self._terminated: float | None = None
         self._overrun: Failure | None = None
-        self._group = cgroup.cap(self._process.pid, self.job.memory)
+        self._group: cgroup.Group | None = None
+        self._ooms = self._oom_kills()
+        self._process = self._births.bear(self._environment)
+        self.connection = self._process.connection
+        self.greet(self._process)
+
+    def greet(self, child: Child) -> None:
+        """Tell it who it is, once it is born: its memory is capped before it does anything."""
+        if child is not self._process or child.pid is None:
+            return
+        self._group = cgroup.cap(child.pid, self.job.memory)
         self._ooms = self._oom_kills()
         with contextlib.suppress(OSError):  # a worker that is dead already is found by `receive`
             self.connection.send(self.log)
             self.connection.send_bytes(self._packed)
+            if self.trial is not None:
+                self.connection.send(self.trial)
 
     def submit(self, trial: Trial) -> None:
         self.trial = trial
         self._submitted = time.monotonic()
         if self.ready:
             self._since = time.monotonic()
-        with contextlib.suppress(OSError):
-            self.connection.send(trial)
+        if self._process.pid is not None:
+            with contextlib.suppress(OSError):
+                self.connection.send(trial)
 
     def lost(self, trial: Trial, failure: Failure) -> Trial:
         """In the trial's own time, from the moment it was taken up: no step of the clock makes it end before."""
@@ -261,7 +264,7 @@ class _Slot:
             self.submit(waiting)
 
     def kill(self) -> None:
-        self.connection.close()
+        self._process.close()
         self._process.kill()
         self._process.wait()
         if self._group is not None:
@@ -279,7 +282,7 @@ class _Slot:
             self._process.wait()
         if self._overrun is not None:
             return Lost(self._overrun)
-        code = self._process.returncode
+        code = self._process.wait()
         if self._oom_kills() > self._ooms and code == -signal.SIGKILL:
             return Lost(Failure("memory", "killed by the kernel: out of memory"))
         if code >= 0:

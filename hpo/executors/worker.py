@@ -1,9 +1,9 @@
 """The process that runs trials, one after the other, until its driver goes away.
 
-Started by `hpo.executors.local`, which calls `main` in a fresh interpreter, one per slot, and kept warm: the engine
+Begun by `hpo.executors.birth`, which has `main` called in a process of its own, one per slot, and kept warm: the engine
 is imported and the data mapped once. It knows neither journal nor tracking; it turns trials into trials.
-A plain child process and a socket rather than multiprocessing: nothing of the driver is inherited or run again,
-and one worker's death is one worker's death.
+A process and a socket rather than multiprocessing: nothing of the driver is inherited or run again, and one worker's
+death is one worker's death.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from hpo.usage import Usage
 
 @dataclass(frozen=True)
 class Job:
-    """What every trial of a sweep has in common. `memory` caps the worker, in bytes."""
+    """What every trial of a sweep has in common. `memory` caps the worker, in bytes.
+
+    `imports`: modules that the objective will need, safe to import in a process that is forked later.
+    """
 
     objective: Objective
     metrics: Sequence[Metric]
@@ -42,6 +45,7 @@ class Job:
     folder: Path
     two_way: bool = False
     memory: int | None = None
+    imports: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,14 @@ class ModelObjective:
     dataset: Dataset
     source: Source | None = None
 
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """The engine; never the user's own code, which might start a thread or connect to something."""
+        if self.sweep.model in XGBOOST:
+            return ("hpo.objectives.xgboost",)
+        module = (self.sweep.model or "").rpartition(".")[0]
+        return ("hpo.objectives.estimator", *([module] if module.startswith("sklearn.") else []))
+
     def open(self) -> Evaluate:
         """Checked here, where the engine is imported anyway: a misspelled parameter would fail every trial."""
         dataset = here(self.dataset, self.source)

@@ -242,7 +242,10 @@ def test_a_lost_worker_costs_a_retry_and_not_the_trial(tmp_path: Path) -> None:
         assert driver.process.poll() is None
         time.sleep(0.01)
     workers = [
-        child for child in psutil.Process(driver.process.pid).children() if "hpo.executors" in " ".join(child.cmdline())
+        child
+        for template in psutil.Process(driver.process.pid).children()
+        if "hpo.executors" in " ".join(template.cmdline())
+        for child in template.children()
     ]
     assert len(workers) == 2
     workers[0].kill()

@@ -72,8 +72,8 @@ class TestDask(ExecutorSuite):
     def test_close_ends_running_trials(self, tmp_path: Path) -> None:
         executor = self.make(Program(), tmp_path)
         executor.submit(Trial(0, {"do": "hang"}, started=time.time()))
-        assert list(executor.wait(timeout=0.1)) == []
-        assert self.cluster.trials()
+        while not self.cluster.trials():
+            assert list(executor.wait(timeout=0.1)) == []
         executor.close()
         assert not self.cluster.trials()
 
@@ -168,7 +168,7 @@ def when(ended: int, act: Callable[[], None]) -> Callable[[Progress], None]:
 
     def show(progress: Progress) -> None:
         nonlocal done
-        if not done and len(progress.last) >= ended:
+        if not done and len(progress.ended) >= ended:
             done = True
             threading.Thread(target=act).start()
 

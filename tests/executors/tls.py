@@ -133,6 +133,6 @@ class DaskCluster:
 
 def _children(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children()
+        return [child for template in psutil.Process(pid).children() for child in template.children()]
     except psutil.NoSuchProcess:
         return []
