@@ -21,6 +21,7 @@ from hpo.data import Dataset, holdout_frame
 from hpo.digest import difference, digests
 from hpo.journal import Journal
 from hpo.loader import from_document
+from hpo.objectives.explaining import explain
 from hpo.objectives.judging import UnlikeError, gather, holdout_scores
 from hpo.objectives.refit import refit
 from hpo.predictor import Predictor
@@ -45,13 +46,23 @@ def stage(journal: Journal, folder: Path) -> dict[str, Any]:
     sweep, dataset = _restore(facts)
     threads = len(os.sched_getaffinity(0))
     refit(sweep, dataset, journal.trials()[facts["best"]], folder, threads)
-    scores = {}
+    scores, found = {}, {}
     if dataset.holdout_rows:
         _open_holdout(journal)
-        scores = holdout_scores(sweep, dataset, Predictor(folder))
+        scores = holdout_scores(sweep, dataset, model := Predictor(folder))
+        found = _explained(sweep, dataset, model, folder, threads)
     done = {"trial": facts["best"], "scores": scores, "sha256": digests(folder), "threads": threads}
-    journal.record(model=done)
+    journal.record(model=done, explained=found)
     return done
+
+
+def _explained(sweep: Sweep, dataset: Dataset, model: Predictor, folder: Path, threads: int) -> dict[str, Any]:
+    """For the report. What cannot be shown of a model is no reason not to promote it: it is said there."""
+    try:
+        return explain(sweep, dataset, model, folder, threads)
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _open_holdout(journal: Journal) -> None:

@@ -7,16 +7,17 @@ browser: plotly.js stands in it once, and its own policy forbids it to ask the n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 from hpo.journal import Journal
 from hpo.lease import holder
-from hpo.pages import charts, course, words
+from hpo.pages import charts, course, model, words
 from hpo.pages.charts import Figure
 from hpo.pages.view import View
+from hpo.space import Parameter
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SLICES = 24  # parameters, the most important first
@@ -73,7 +74,10 @@ def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]
             yield "pareto", "Pareto front", draw(charts.pareto(view))
         yield "history", "History", "".join(draw(charts.history(view, k)) for k in range(len(view.metrics)))
         shares = _importance(view)
-        if shares:
+        if len(view.complete) < FEWEST and view.space.parameters:
+            lacking = f"{len(view.complete)} trials are complete; of {FEWEST} on, this shows which parameters mattered"
+            yield "importance", "Importance", f"<p>{lacking}</p>"
+        elif shares:
             yield "importance", "Importance", draw(charts.bars(shares))
         if view.space.parameters:
             chart = draw(charts.parallel(view), 92 * (1 + len(view.space)))
@@ -83,10 +87,41 @@ def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]
         drawn = "".join(draw(charts.slice_of(view, parameter)) for parameter in used[:SLICES])
         if drawn:
             yield "slices", "Slices", f'<div class="slices">{drawn}</div>'
+        if shares and (surface := _contour(view, ranked)):
+            yield "contour", "Contour of the two that mattered most", draw(surface)
     if (curves := course.curves(view)) is not None:
         yield "curves", "Learning curves", draw(curves)
     if (timeline := course.timeline(view)) is not None:
         yield "timeline", "Timeline", draw(timeline)
+    yield from _model(view, draw)
+
+
+def _model(view: View, draw: Callable[[Figure], str]) -> Iterator[tuple[str, str, str]]:
+    """What the final model does on rows that it has not seen."""
+    found = view.facts.get("explained") or {}
+    if error := found.get("error"):
+        yield "model", "The final model", f"<p>it could not be looked into: {escape(error)}</p>"
+    if importance := found.get("importance"):
+        swarm = model.swarm(importance)
+        drawn = draw(model.features(importance)) + (draw(swarm) if swarm else "")
+        yield "features", "Columns of the final model", words.importance(importance) + drawn
+    if calibration := found.get("calibration"):
+        yield (
+            "calibration",
+            "Calibration",
+            words.calibration(calibration, found["rows"]) + draw(model.calibration(calibration)),
+        )
+    if confusion := found.get("confusion"):
+        yield "confusion", "Right and wrong", words.confusion(confusion)
+    if residuals := found.get("residuals"):
+        yield "residuals", "Residuals", words.residuals(residuals, found["rows"]) + draw(model.residuals(residuals))
+
+
+def _contour(view: View, ranked: list[Parameter]) -> Figure | None:
+    from hpo.pages.surface import contour  # brings numpy
+
+    two = [parameter for parameter in ranked if getattr(parameter, "low", 0) != getattr(parameter, "high", 1)][:2]
+    return contour(view, *two) if len(two) == 2 else None
 
 
 def _facts(view: View) -> Iterator[tuple[str, str, str]]:

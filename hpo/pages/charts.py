@@ -31,7 +31,7 @@ def history(view: View, index: int) -> Figure:
     better = max if metric.direction == "maximize" else min
     order = list(range(1, len(done) + 1))
     data = [
-        _points("trial", order, values, done, "var(--complete)", metric.name),
+        points("trial", order, values, done, "var(--complete)", metric.name),
         {
             "type": "scatter", "mode": "lines", "name": "best so far", "x": order,
             "y": [short(v) for v in accumulate(values, better)], "hoverinfo": "skip",
@@ -46,13 +46,14 @@ def history(view: View, index: int) -> Figure:
         })  # fmt: skip
     if (leader := view.best if index == 0 else view.leader(index)) is not None:
         place = [order[done.index(leader)]]
-        star = _points(
+        star = points(
             "chosen" if index == 0 else "best", place, [value(leader, index)], [leader], "var(--good)", metric.name
         )
         data.append({**star, "marker": {"color": "var(--good)", "size": 13, "symbol": "star"}})
     y: dict[str, Any] = {"title": {"text": label(metric)}}
-    if window := _window(values, metric):
-        y["range"] = window
+    if reach := window(values, metric):
+        seen = [*reach, value(first, index)] if first is not None else reach  # what is compared with is seen
+        y["range"] = [short(min(seen)), short(max(seen))]
     return {"data": data, "layout": {"xaxis": {"title": {"text": "finished trials"}}, "yaxis": y}}
 
 
@@ -64,7 +65,7 @@ def pareto(view: View) -> Figure:
     data = []
     for name, trials, color, size in (("dominated", rest, "var(--muted)", 6), ("front", front, "var(--good)", 10)):
         places = [value(trial, 0) for trial in trials]
-        trace = _points(name, places, [value(trial, 1) for trial in trials], trials, color, y.name, x.name)
+        trace = points(name, places, [value(trial, 1) for trial in trials], trials, color, y.name, x.name)
         trace["marker"]["size"] = size
         data.append(trace)
     return {"data": data, "layout": {"xaxis": {"title": {"text": label(x)}}, "yaxis": {"title": {"text": label(y)}}}}
@@ -78,7 +79,7 @@ def bars(shares: Mapping[str, float]) -> Figure:
         "marker": {"color": "var(--complete)"}, "hovertemplate": "%{y}: %{x:.1%}<extra></extra>", "showlegend": False,
         "text": [f"{shares[name]:.0%}" for name in names], "textposition": "outside", "cliponaxis": False,
     }  # fmt: skip
-    axis = {"tickformat": ".0%", "rangemode": "tozero", "title": {"text": "share of the difference that it makes"}}
+    axis = {"tickformat": ".0%", "rangemode": "tozero", "title": {"text": "share of the difference"}}
     height = 90 + 26 * len(names)
     return {
         "data": [trace],
@@ -94,7 +95,7 @@ def parallel(view: View) -> Figure:
     some = [trial for k, trial in enumerate(reversed(ranked)) if k < LINES // 3 or k % step == 0][::-1]
     parameters = view.space.parameters
     values = [value(trial, 0) for trial in view.complete]
-    scale = _Scale(_window(values, metric) or [min(values), max(values)])
+    scale = _Scale(window(values, metric) or [min(values), max(values)])
     data = []
     for bin in range(BINS):
         lines = some[len(some) * bin // BINS : len(some) * (bin + 1) // BINS]
@@ -142,12 +143,12 @@ def slice_of(view: View, parameter: Parameter) -> Figure:
     having = [trial for trial in view.complete if parameter.name in trial.params]
     values = [value(trial, 0) for trial in having]
     y: dict[str, Any] = {"title": {"text": label(metric)}}
-    if window := _window([value(trial, 0) for trial in view.complete], metric):
-        y["range"] = window
+    if reach := window([value(trial, 0) for trial in view.complete], metric):
+        y["range"] = reach
     x: dict[str, Any] = {"title": {"text": text(parameter.name)}}
     if isinstance(parameter, Choice):
         names = [text(said(choice)) for choice in parameter.values]
-        places: list[Any] = [_index(parameter, trial.params[parameter.name]) for trial in having]
+        places: list[Any] = [index_of(parameter, trial.params[parameter.name]) for trial in having]
         spread = [
             place + 0.5 * ((trial.number * 0.618034) % 1 - 0.5) for place, trial in zip(places, having, strict=True)
         ]
@@ -155,9 +156,9 @@ def slice_of(view: View, parameter: Parameter) -> Figure:
         places = [round(place, 3) for place in spread]
     else:
         places = [short(float(trial.params[parameter.name] or 0)) for trial in having]
-        x |= _axis(parameter)
+        x |= axis_of(parameter)
     order = [trial.number for trial in having]
-    trace = _points("trial", places, values, having, "var(--complete)", metric.name, text(parameter.name))
+    trace = points("trial", places, values, having, "var(--complete)", metric.name, text(parameter.name))
     trace["marker"] = {
         "size": 6,
         "color": order,
@@ -168,13 +169,13 @@ def slice_of(view: View, parameter: Parameter) -> Figure:
         trace["hovertemplate"] = f"trial %{{customdata}}<br>{text(metric.name)} %{{y:.6g}}<extra></extra>"
     data = [{**trace, "showlegend": False}]
     if (best := view.best) is not None and best in having:
-        star = _points("chosen", [places[having.index(best)]], [value(best, 0)], [best], "var(--good)", metric.name)
+        star = points("chosen", [places[having.index(best)]], [value(best, 0)], [best], "var(--good)", metric.name)
         star["marker"] = {"color": "var(--good)", "size": 13, "symbol": "star"}
         data.append({**star, "showlegend": False})
     return {"data": data, "layout": {"height": 270, "xaxis": x, "yaxis": y, "margin": {"t": 12, "r": 12}}}
 
 
-def _axis(parameter: Float | Int) -> dict[str, Any]:
+def axis_of(parameter: Float | Int) -> dict[str, Any]:
     """All of what was searched, with ticks that people would write on a logarithmic axis."""
     low, high = parameter.low, parameter.high
     if low == high:
@@ -208,7 +209,7 @@ def label(metric: Metric) -> str:
     return f"{text(metric.name)} {'↑' if metric.direction == 'maximize' else '↓'}"
 
 
-def _points(
+def points(
     name: str,
     x: Sequence[float],
     y: Sequence[float],
@@ -229,7 +230,7 @@ def _line(color: str, width: float, shape: str = "linear") -> dict[str, Any]:
     return {"color": color, "width": round(width, 2), "shape": shape}
 
 
-def _window(values: Sequence[float], metric: Metric) -> list[float] | None:
+def window(values: Sequence[float], metric: Metric) -> list[float] | None:
     """The range that shows the interesting half where a few terrible results would press it into a line."""
     if len(values) < 8:
         return None
@@ -261,7 +262,7 @@ _OFF = object()  # a parameter that its condition has switched off
 _BELOW = -0.1  # where the lines of those go
 
 
-def _index(parameter: Choice, chosen: object) -> int:
+def index_of(parameter: Choice, chosen: object) -> int:
     found = [k for k, v in enumerate(parameter.values) if v == chosen and type(v) is type(chosen)]
     return found[0] if found else -1
 
@@ -272,7 +273,7 @@ def _place(parameter: Parameter, chosen: Any) -> float:
         return _BELOW
     if isinstance(parameter, Choice):
         count = len(parameter.values)
-        return round((_index(parameter, chosen) + 0.5) / count, 4)
+        return round((index_of(parameter, chosen) + 0.5) / count, 4)
     return round(_Scale((parameter.low, parameter.high), parameter.log).place(float(chosen)), 4)
 
 

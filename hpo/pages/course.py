@@ -7,6 +7,7 @@ carpet: the best and the chosen one are always drawn, of the others as many as a
 from __future__ import annotations
 
 import re
+from statistics import median
 from typing import Any
 
 from hpo.pages.charts import Figure, label, text
@@ -54,7 +55,8 @@ def timeline(view: View) -> Figure | None:
     unit, per = next((u, p) for u, p in (("h", 3600), ("min", 60), ("s", 1)) if latest - begin > 3 * p or p == 1)
     rows, names = _rows(started, latest)
     colors = {"complete": "var(--complete)", "pruned": "var(--warn)", "failed": "var(--bad)", "running": "var(--muted)"}
-    gap = 1 if len(started) < 200 else 0
+    usual = median((trial.finished or latest) - (trial.started or 0.0) for trial in started)
+    gap = 1 if usual > 0.006 * (latest - begin) else 0  # of a bar as thin as its border nothing would be seen
     data = []
     for state in _STATES:
         trials = [trial for trial in started if trial.state == state]

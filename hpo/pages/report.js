@@ -18,6 +18,7 @@
 
   const axis = (given) => ({
     gridcolor: "var(--rule)", zerolinecolor: "var(--rule)", linecolor: "var(--rule)", automargin: true, exponentformat: "power", ...given,
+    ...(given && given.title ? { title: { standoff: 12, ...given.title } } : {}),
   });
 
   const draw = (place) => {

@@ -16,7 +16,7 @@ from hpo.display import duration
 from hpo.metric import Metric
 from hpo.pages.view import View, said, value
 from hpo.redact import redact
-from hpo.trial import Trial
+from hpo.trial import Failure, Trial
 from hpo.verdict import Evidence
 
 KINDS = 8  # of failures that are shown
@@ -129,21 +129,24 @@ def _range(parameter: Any) -> str:
 
 
 def failures(view: View) -> str:
-    """By class, the most frequent first, each with what one of them said; empty without any."""
-    kinds: dict[tuple[str, str], list[Trial]] = {}
+    """By class, the most frequent first, each with what the last of them said; empty without any."""
+    kinds: dict[tuple[str, str], list[tuple[Trial, Failure]]] = {}
     for trial in view.trials:
-        if trial.failure is not None:
-            kinds.setdefault((trial.failure.cause, trial.failure.headline), []).append(trial)
+        if (failure := trial.failure) is not None:
+            what = failure.headline.partition(":")[0] if failure.cause == "exception" else ""
+            kinds.setdefault((failure.cause, what), []).append((trial, failure))
     parts = []
     ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    for (cause, headline), some in ranked[:KINDS]:
-        last, failure = some[-1], some[-1].failure
-        numbers = ", ".join(str(trial.number) for trial in some[:20]) + (", …" if len(some) > 20 else "")
-        said = (failure.traceback or failure.message) if failure else ""
+    for (cause, _), some in ranked[:KINDS]:
+        last, failure = some[-1]
+        others = len({failure.headline for _, failure in some}) - 1
+        more = f" <small>and {others} other message{'s' * (others > 1)}</small>" if others else ""
+        numbers = ", ".join(str(trial.number) for trial, _ in some[:20]) + (", …" if len(some) > 20 else "")
+        said = failure.traceback or failure.message
         log = _log(view, last)
         printed = f"<p>what trial {last.number} printed</p><pre>{e(log)}</pre>" if log else ""
         parts.append(
-            f"<details><summary><b>{len(some)} &times; {e(cause)}</b> {e(headline)}</summary>"
+            f"<details><summary><b>{len(some)} &times; {e(cause)}</b> {e(failure.headline)}{more}</summary>"
             f"<p>trial{'s' * (len(some) > 1)} {numbers}</p><pre>{e(said[-6000:])}</pre>{printed}</details>"
         )
     if rest := ranked[KINDS:]:
@@ -177,6 +180,38 @@ def usage(view: View) -> str:
     if joules := [t.metrics["system/gpu_joules"] for t in view.trials if "system/gpu_joules" in t.metrics]:
         rows.append(["energy of GPUs", f"{sum(joules) / 3600:.3g} Wh"])
     return table([[e(name), e(said_)] for name, said_ in rows])
+
+
+def importance(found: Mapping[str, Any]) -> str:
+    how = {
+        "SHAP": "SHAP values: by how much each column moves the answer for a row, from the mean answer",
+        "permutation": "permutation: by how much the metric falls when one column's values are shuffled",
+    }
+    return f"<p>{how[found['method']]}, on {found['rows']:,} held-out rows</p>"
+
+
+def calibration(found: Sequence[Mapping[str, Any]], rows: int) -> str:
+    worst = max(part["off"] for part in found)
+    return f"<p>on {rows:,} held-out rows, off by {worst:.2%} in the mean{' at worst' if len(found) > 1 else ''}</p>"
+
+
+def residuals(found: Mapping[str, Any], rows: int) -> str:
+    spread = ", ".join(f"{share} of them by less than {number:.4g}" for share, number in found["spread"].items())
+    return f"<p>on {rows:,} held-out rows, off by {found['mean']:+.3g} in the mean; {spread}</p>"
+
+
+def confusion(found: Mapping[str, Any]) -> str:
+    """A row a class, a column an answer; the stronger its color, the more of the row are there."""
+    names, rows = found["classes"], []
+    for name, counts in zip(names, found["counts"], strict=True):
+        whole = sum(counts) or 1
+        cells = [
+            f'<span class="{"hit" if other == name else "miss"}" style="--share:{count / whole:.3f}">{count:,}</span>'
+            for other, count in zip(names, counts, strict=True)
+        ]
+        rows.append([f"is {e(name)}", *cells])
+    more = f"<p>the {len(names)} most frequent of {found['of']} classes</p>" if found["of"] > len(names) else ""
+    return table(rows, ["", *(f"said {e(name)}" for name in names)], "confusion") + more
 
 
 def data(view: View) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from hpo.pages import charts
 from hpo.pages.course import curves, timeline
+from hpo.pages.surface import contour
 from hpo.pages.view import View
 from hpo.trial import Failure, Params, Report, Trial
 
@@ -108,3 +109,22 @@ def test_curves_end_where_a_trial_was_pruned() -> None:
     assert by_name["stopped here"]["x"] == [4]
     assert by_name["failed"]["y"] == [0.0, 0.1, 0.2, None]
     assert curves(view(trial(0, 0.5))) is None
+
+
+def test_a_contour_is_drawn_where_trials_were_and_nowhere_else() -> None:
+    corner = [trial(k, 0.5 + k / 100, rate=10.0 ** (-4 + k / 8), kind="a") for k in range(8)]
+    some = view(*corner, trial(8, 0.9, rate=1.0, kind=True))
+    figure = contour(some, some.space["rate"], some.space["kind"])
+    assert figure is not None
+    field, dots, star = figure["data"]
+    assert field["type"] == "heatmap"
+    first, _, _, last = field["z"]
+    assert first[0] == pytest.approx(0.51, abs=0.015), "a mean of the first few"
+    assert first[-1] is None
+    assert (last[0], last[-1]) == (None, pytest.approx(0.9))
+    assert (len(dots["x"]), star["x"], star["y"]) == (8, [1.0], [3.0])
+    numbers = view(*(trial(k, k / 9, kind="b", rate=0.1 + k / 10, drop=k / 20) for k in range(9)))
+    both = contour(numbers, numbers.space["rate"], numbers.space["drop"])
+    assert both is not None
+    assert both["data"][0]["type"] == "contour"
+    assert contour(view(trial(0, 0.1)), some.space["rate"], some.space["drop"]) is None
