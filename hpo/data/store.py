@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from hpo.data.dataset import Dataset
+from hpo.data.dataset import Column, Dataset
 from hpo.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from hpo.data.columns import Table
+
 _FORMAT = 3  # part of the digest: raise it when what is stored changes
+_BLOCK = 1 << 20  # values that are in memory at a time
 REPEATS = 10  # fresh sets of folds that are drawn beside those of the search
 
 
@@ -113,34 +118,65 @@ def _write(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> None:
 
 
 def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
+    """The table is read by columns, some of them more than once: a large one is at no time in memory as a whole."""
     import numpy as np
+    import pandas as pd
 
     from hpo.data import splits, table, target
-    from hpo.predictor import encode
+    from hpo.data.columns import open_table
 
     assert sweep.data is not None
     data, validation = sweep.data, sweep.validation
-    frame = table.read_table(data.path)
-    table.check_names(frame, sweep)
-    frame, notes = table.drop_unlabeled(frame, data.target)
-    task, classes, y = target.read_target(frame[data.target], sweep)
-    target.check_metrics(task, (*sweep.metrics, *sweep.extra_metrics))
-    keys = table.row_keys(frame, validation.groups)
-    rows = splits.Rows(y, len(classes), keys, *table.groups_and_times(frame, validation))
-    blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
-    fresh = splits.split_again(rows, blocks, validation.folds, sweep.search.seed, REPEATS)
-    kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
-    columns, more = table.describe_columns(frame[kept], sweep)
-
-    np.save(folder / "features.npy", encode(frame[kept], [asdict(column) for column in columns]))
+    with TemporaryDirectory(dir=folder) as scratch:
+        found = open_table(data.path, Path(scratch))
+        table.check_names(found.names, sweep)
+        labels = found.column(data.target)
+        missing, notes = table.unlabeled(labels)
+        if missing is not None:
+            found, labels = found.without(missing), labels[~missing].reset_index(drop=True)
+        task, classes, y = target.read_target(labels, sweep)
+        target.check_metrics(task, (*sweep.metrics, *sweep.extra_metrics))
+        keys = table.row_keys(found.names, found.column, validation.groups)
+        rows = splits.Rows(y, len(classes), keys, *table.groups_and_times(found.column, validation))
+        blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
+        fresh = splits.split_again(rows, blocks, validation.folds, sweep.search.seed, REPEATS)
+        kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
+        columns, more = table.describe_columns(found.names, lambda name: found.column(name)[kept], sweep)
+        _save_features(found, kept, columns, Path(scratch), folder)
+        if held.any():
+            rest = {name: found.column(name)[held] for name in found.names if name != data.target}
+            pd.DataFrame(rest).reset_index(drop=True).to_parquet(folder / "holdout.parquet")
+            np.save(folder / "holdout.npy", y[held])
     np.save(folder / "target.npy", y[kept])
     np.save(folder / "blocks.npy", blocks[kept])
     np.save(folder / "fresh.npy", fresh)
-    if held.any():
-        frame[held].drop(columns=data.target).reset_index(drop=True).to_parquet(folder / "holdout.parquet")
-        np.save(folder / "holdout.npy", y[held])
     return Dataset(
         folder, digest, file_digest, data.target, task, classes, columns, rows=int(kept.sum()),
         holdout_rows=int(held.sum()), folds=validation.folds, ordered=validation.time is not None,
         balance=target.balance(task, classes, y[kept]), notes=(*notes, *more),
     )  # fmt: skip
+
+
+def _save_features(
+    found: Table, kept: NDArray[np.bool_], columns: Sequence[Column], scratch: Path, folder: Path
+) -> None:  # fmt: skip
+    """`features.npy` as numpy would save it: the columns one after the other in a file, and from there the rows."""
+    import numpy as np
+
+    from hpo.predictor import encode
+
+    rows = int(kept.sum())
+    with (scratch / "columns").open("wb") as file:
+        for column in columns:
+            encode(found.column(column.name)[kept].to_frame(column.name), [asdict(column)]).tofile(file)
+    with (folder / "features.npy").open("wb") as file:
+        shape = (rows, len(columns))
+        header = {"descr": np.dtype(np.float64).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        step = max(1, _BLOCK // len(columns))
+        for begin in range(0, rows, step):
+            block = np.empty((min(step, rows - begin), len(columns)))
+            for k in range(len(columns)):
+                at = 8 * (k * rows + begin)
+                block[:, k] = np.fromfile(scratch / "columns", count=len(block), offset=at)
+            block.tofile(file)

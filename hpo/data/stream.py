@@ -14,11 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from hpo.data.table import refuse_missing
+from hpo.data.table import CSV, PARQUET, refuse_missing
 from hpo.errors import InputError, Problem
-
-_CSV = (".csv", ".tsv", ".txt")
-_PARQUET = (".parquet", ".pq")
 
 
 def columns_of(path: Path) -> list[str]:
@@ -89,9 +86,9 @@ class Writer:
 
 def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix not in _CSV + _PARQUET:
+    if suffix not in CSV + PARQUET:
         raise InputError(Problem(f"{path.name} is neither CSV nor Parquet", hint="name it .csv or .parquet"))
-    return "parquet" if suffix in _PARQUET else "csv"
+    return "parquet" if suffix in PARQUET else "csv"
 
 
 def _separator(path: Path) -> str:

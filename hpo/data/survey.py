@@ -73,10 +73,11 @@ def survey(path: Path, target: str, task: Task | None, holdout: float, folds: in
     """What can be learned from the table; at most so many folds. InputError: nothing can, and what to do."""
     sweep = Sweep("survey", Space(()), (Metric("score", "maximize"),), data=Data(path, target, task=task))
     frame = table.read_table(path)
-    table.check_names(frame, sweep)
-    frame, notes = table.drop_unlabeled(frame, target)
+    table.check_names([str(name) for name in frame.columns], sweep)
+    missing, notes = table.unlabeled(frame[target])
+    frame = frame if missing is None else frame[~missing].reset_index(drop=True)
     found, classes, y, asked = _read(frame[target], sweep)
-    keys = table.row_keys(frame, None)
+    keys = table.row_keys([str(name) for name in frame.columns], frame.__getitem__, None)
     try:
         folds, trouble = _folds(splits.Rows(y, len(classes), keys), holdout, folds)
     except InputError:
@@ -86,11 +87,12 @@ def survey(path: Path, target: str, task: Task | None, holdout: float, folds: in
         found, classes, y = read_target(frame[target], _as_regression(sweep))
         folds, trouble = _folds(splits.Rows(y, 0, keys), holdout, folds)
     left_out = _left_out(frame.drop(columns=target))
-    columns, more = table.describe_columns(frame, replace(sweep, data=Data(path, target, drop=tuple(left_out))))
+    names, chosen = [str(name) for name in frame.columns], Data(path, target, drop=tuple(left_out))
+    columns, more = table.describe_columns(names, frame.__getitem__, replace(sweep, data=chosen))
     counts = np.bincount(y, minlength=len(classes)).tolist() if classes else []
-    names = [c for c in columns if c.kind == "categorical" or pd.api.types.is_integer_dtype(frame[c.name])]
-    whole = [c.name for c in names if c.kind == "numeric" and c.distinct in _CODES]
-    owners = [c.name for c in names if _is_owner(c, len(frame))]
+    codes = [c for c in columns if c.kind == "categorical" or pd.api.types.is_integer_dtype(frame[c.name])]
+    whole = [c.name for c in codes if c.kind == "numeric" and c.distinct in _CODES]
+    owners = [c.name for c in codes if _is_owner(c, len(frame))]
     return Survey(
         len(frame), found, tuple(zip(classes, counts, strict=True)), columns, left_out, folds, asked,
         tuple(whole), tuple(owners), trouble, (*notes, *more),

@@ -6,7 +6,8 @@ decided here about a column is stored, and `hpo.predictor.encode` follows it in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from hpo.errors import InputError, Problem, did_you_mean
 from hpo.predictor import category_key, encode, parse_dates
 from hpo.sweep import Data, Sweep, Validation
 
-_CSV = (".csv", ".tsv", ".txt")
-_PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
 # Tried in this order: where a column could be either, the month stands first.
 _DATE_FORMATS = ("ISO8601", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
 _ENOUGH = 0.95  # of the texts in a column must be dates for it to be a date column; the rest is missing
@@ -31,17 +32,24 @@ def read_table(path: Path) -> pd.DataFrame:
     """The whole file as pandas reads it; InputError in words when that cannot be."""
     refuse_missing(path)
     suffix = path.suffix.lower()
-    if suffix not in _CSV + _PARQUET:
+    if suffix not in CSV + PARQUET:
         raise InputError(Problem(f"{path.name} is neither CSV nor Parquet", "data.path", "convert it to one of them"))
+    with readable(path):
+        frame = _read_csv(path) if suffix in CSV else _read_parquet(path)
+    if frame.empty:
+        raise InputError(Problem(f"{path.name} holds no rows", "data.path"))
+    return frame
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """InputError for what pandas and pyarrow say about a file that they cannot read."""
     try:
-        frame = _read_csv(path) if suffix in _CSV else _read_parquet(path)
+        yield
     except pd.errors.EmptyDataError:
         raise InputError(Problem(f"{path.name} is empty", "data.path")) from None
     except (ValueError, OSError, pd.errors.ParserError) as error:  # pyarrow's errors are ValueErrors or OSErrors
         raise InputError(Problem(f"{path.name} cannot be read: {str(error).strip()[:300]}", "data.path")) from None
-    if frame.empty:
-        raise InputError(Problem(f"{path.name} holds no rows", "data.path"))
-    return frame
 
 
 def refuse_missing(path: Path) -> None:
@@ -50,12 +58,17 @@ def refuse_missing(path: Path) -> None:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep=separator(path), low_memory=False, encoding="utf-8-sig")
+
+
+def separator(path: Path) -> str:
+    """The most frequent one in a CSV file's first line. InputError: a column is named twice."""
     with path.open(encoding="utf-8-sig") as lines:
         first = lines.readline()
-    separator = max(",;\t|", key=first.count)
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0]
+    found = max(",;\t|", key=first.count)
+    header = pd.read_csv(path, sep=found, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0]
     _refuse_duplicates(path, [str(name) for name in header.dropna()])
-    return pd.read_csv(path, sep=separator, low_memory=False, encoding="utf-8-sig")
+    return found
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -75,7 +88,7 @@ def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
         ))  # fmt: skip
 
 
-def check_names(frame: pd.DataFrame, sweep: Sweep) -> None:
+def check_names(columns: Sequence[str], sweep: Sweep) -> None:
     """Every column that the sweep names is there, and each has one role; all problems at once."""
     data, validation = _data(sweep), sweep.validation
     named = [
@@ -84,7 +97,6 @@ def check_names(frame: pd.DataFrame, sweep: Sweep) -> None:
         ("validation.time", validation.time),
     ]
     named += [("data.drop", name) for name in data.drop] + [("data.categorical", name) for name in data.categorical]
-    columns = [str(name) for name in frame.columns]
     problems = [
         Problem(f"there is no column {name!r}", where, _hint(name, columns))
         for where, name in named if name is not None and name not in columns
@@ -98,21 +110,23 @@ def check_names(frame: pd.DataFrame, sweep: Sweep) -> None:
         raise InputError(*problems)
 
 
-def _hint(name: str, columns: list[str]) -> str:
+def _hint(name: str, columns: Sequence[str]) -> str:
     shown = ", ".join(columns[:30]) + (", …" if len(columns) > 30 else "")
     guess = did_you_mean(name, columns)
     return f"{guess}  columns: {shown}" if guess.startswith("did you mean") else f"columns: {shown}"
 
 
-def describe_columns(rows: pd.DataFrame, sweep: Sweep) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """The features among the columns, and notes on what was left out. `rows` are those not held out."""
+def describe_columns(
+    names: Sequence[str], column: Callable[[str], pd.Series[Any]], sweep: Sweep
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """The features among the columns, and notes on what was left out. `column(name)`: the rows not held out."""
     data, validation = _data(sweep), sweep.validation
     not_features = {data.target, validation.groups, validation.time, *data.drop}
     columns: list[Column] = []
     notes: list[str] = []
     problems: list[Problem] = []
-    for name in (str(name) for name in rows.columns if name not in not_features):
-        series = rows[name]
+    for name in (name for name in names if name not in not_features):
+        series = column(name)
         if series.isna().all():
             notes.append(f"column {name!r} has no value in any row: left out")
             continue
@@ -182,43 +196,48 @@ def _notes(series: pd.Series[Any], column: Column) -> Iterable[str]:
         yield f"column {column.name!r}: {unread} {what} count as missing"
 
 
-def drop_unlabeled(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Without the rows whose target is missing, and a note of how many they were."""
-    unlabeled = frame[target].isna()
-    if unlabeled.all():
+def unlabeled(target: pd.Series[Any]) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+    """The rows whose target is missing, if there are any, and a note of how many they are."""
+    missing = target.isna().to_numpy()
+    if missing.all():
         hint = "take another column as the target, or a table in which it is known"
-        raise InputError(Problem(f"the target {target!r} has no value in any row", "data.target", hint))
-    if not unlabeled.any():
-        return frame, ()
-    left = frame[~unlabeled].reset_index(drop=True)
-    return left, (f"{int(unlabeled.sum())} rows without a target were left out",)
+        raise InputError(Problem(f"the target {target.name!r} has no value in any row", "data.target", hint))
+    if not missing.any():
+        return None, ()
+    return missing, (f"{int(missing.sum())} rows without a target were left out",)
 
 
 def groups_and_times(
-    frame: pd.DataFrame, validation: Validation
+    column: Callable[[str], pd.Series[Any]], validation: Validation
 ) -> tuple[NDArray[np.intp] | None, NDArray[np.float64] | None]:
     """The group number and the moment of each row, where the sweep names such columns."""
     groups, times = None, None
     if validation.groups is not None:
-        groups, _ = pd.factorize(frame[validation.groups])
+        groups, _ = pd.factorize(column(validation.groups))
         if gaps := int((groups < 0).sum()):
             raise InputError(Problem(
                 f"column {validation.groups!r} is missing in {gaps} rows", "validation.groups", "each row needs a group"
             ))  # fmt: skip
     if validation.time is not None:
-        times = _order_key(frame[validation.time], "validation.time")
+        times = _order_key(column(validation.time), "validation.time")
     return groups, times
 
 
-def row_keys(frame: pd.DataFrame, groups: str | None) -> NDArray[np.uint64]:
+def row_keys(names: Sequence[str], column: Callable[[str], pd.Series[Any]], groups: str | None) -> NDArray[np.uint64]:
     """A number for each row that depends on nothing but its content, or its group: on neither its place nor its
-    neighbors. Numbers are hashed as float32, so that a CSV and a Parquet file of the same table agree."""
-    columns = [groups] if groups is not None else list(frame.columns)
-    plain = {
-        name: column.astype("float32") if pd.api.types.is_numeric_dtype(column) else column.astype(str)
-        for name, column in ((name, frame[name]) for name in columns)
-    }
-    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(plain), index=False), dtype=np.uint64)
+    neighbors. Numbers are hashed as float32, so that a CSV and a Parquet file of the same table agree. The same as
+    `pd.util.hash_pandas_object` of all columns, which would need them all at once."""
+    chosen = [groups] if groups is not None else names
+    keys: Any = np.uint64(0x345678)
+    factor = np.uint64(1000003)
+    with np.errstate(over="ignore"):
+        for place, name in enumerate(chosen):
+            series = column(name)
+            plain = series.astype("float32") if pd.api.types.is_numeric_dtype(series) else series.astype(str)
+            hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype=np.uint64)
+            keys = (keys ^ hashes) * factor
+            factor += np.uint64(82520 + 2 * (len(chosen) - place))
+    return np.asarray(keys + np.uint64(97531), dtype=np.uint64)
 
 
 def _order_key(series: pd.Series[Any], where: str) -> NDArray[np.float64]:
