@@ -29,6 +29,7 @@ WORDS = {
     "digest",
     "journal",
     "lease",
+    "machine",
     "progress",
     "recurrence",
     "result",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from hpo.attempt import Objective
 from hpo.errors import InputError, Problem
 from hpo.executors.port import Executor
-from hpo.executors.slots import Kind, cores, lease_gpus, share
+from hpo.executors.slots import Kind, lease_gpus, share
+from hpo.machine import cores
 from hpo.sweep import Sweep
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from hpo.errors import InputError, Problem
+from hpo.machine import cores, memory
 from hpo.sweep import Sweep
 
 Kind = Literal["inline", "local", "dask"]
@@ -80,23 +80,3 @@ def gpus() -> tuple[str, ...]:
     asked = [tool, "--query-gpu=index", "--format=csv,noheader"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
     return tuple(done.stdout.split()) if done.returncode == 0 else ()
-
-
-def memory() -> int:
-    """The bytes that this process may use: the machine's, or its container's."""
-    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except OSError:  # not Linux, or cgroup v1
-        return found
-    return found if limit == "max" else min(found, int(limit))
-
-
-def cores() -> int:
-    """The cores this process may use: its affinity, and the CPU quota of its container."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):  # not Linux, or cgroup v1: the affinity is all we know
-        return n
-    return n if quota == "max" else max(1, min(n, int(quota) // int(period)))

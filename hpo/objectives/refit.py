@@ -52,12 +52,19 @@ def _refit_xgboost(
     sweep: Sweep, dataset: Dataset, trial: Trial, threads: int, features: Any, target: Any
 ) -> Any:  # fmt: skip
     """As many rounds as the folds stopped at on average, where they stopped early."""
+    import numpy as np
     import xgboost
 
-    from hpo.objectives.matrices import about_columns, make_matrix
+    from hpo.objectives.matrices import about_columns, bin_rows, make_matrix, width, worker_budget
     from hpo.objectives.xgboost import make_plan
 
     plan = make_plan(sweep, dataset, trial.params, threads)
     rounds = round(trial.metrics.get("rounds", plan.rounds)) if plan.patience else plan.rounds
-    matrix = make_matrix(features, target, about_columns(dataset), plan.bins, threads)
+    about = about_columns(dataset)
+    host = plan.params.get("device", "cpu") == "cpu"
+    if host and plan.bins is not None and width(plan.bins) * features.size > worker_budget(threads):
+        rows, home = np.arange(len(target)), dataset.folder.parent
+        matrix = bin_rows(features, target, rows, about, plan.bins, threads, home=home)
+    else:
+        matrix = make_matrix(features, target, about, plan.bins, threads)  # a map: XGBoost reads it where it lies
     return xgboost.train(dict(plan.params), matrix, rounds, verbose_eval=False)

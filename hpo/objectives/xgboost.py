@@ -22,7 +22,7 @@ from hpo.data import Dataset, load
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
 from hpo.objectives.folds import cross_validate, fold_order
-from hpo.objectives.matrices import DEFAULT_BINS, Matrices
+from hpo.objectives.matrices import DEFAULT_BINS, Matrices, worker_budget
 from hpo.objectives.scoring import Predicted, PredictedClasses, PredictedNumbers, score
 from hpo.predictor import labels_of, probabilities_of
 from hpo.sweep import Sweep
@@ -71,7 +71,8 @@ class Plan:
 def open_xgboost(sweep: Sweep, dataset: Dataset) -> Evaluate:
     """Map the data and keep the matrices for as long as the worker lives; the result runs one trial."""
     arrays = load(dataset)
-    matrices = Matrices(dataset, arrays)
+    cap = sweep.limits.memory or sweep.resources.memory
+    matrices = Matrices(dataset, arrays, cap and worker_budget(1, cap))
     metrics = (*sweep.metrics, *sweep.extra_metrics)
 
     def evaluate(attempt: Attempt) -> dict[str, float]:
@@ -81,8 +82,8 @@ def open_xgboost(sweep: Sweep, dataset: Dataset) -> Evaluate:
 
         def run_fold(fold: int) -> dict[str, float]:
             nonlocal spent
-            training = matrices.training(fold, plan.bins, attempt.threads, str(plan.params.get("device", "cpu")))
-            validation = matrices.validation(fold, attempt.threads)
+            device = str(plan.params.get("device", "cpu"))
+            training, validation = matrices.pair(fold, plan.bins, attempt.threads, device)
             begun = time.perf_counter()
             booster, raw = _fit(plan, training, validation, attempt, fold)
             spent += time.perf_counter() - begun
