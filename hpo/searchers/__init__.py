@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hpo.errors import InputError, Problem
-from hpo.searchers.beginning import Beginning, cheap_first, opening
+from hpo.searchers.beginning import Beginning, cheap_first, opening, races
 from hpo.searchers.port import Searcher, SpaceExhausted
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
@@ -23,8 +23,7 @@ def build(sweep: Sweep) -> Searcher:
     begin = opening(sweep)
     searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)))
     if begin.first:
-        races = sweep.pruner is not None and sweep.pruner.name == "race" and not sweep.search.enqueue
-        searcher = Beginning(searcher, cheap_first(begin.first) if races else begin.first)
+        searcher = Beginning(searcher, cheap_first(begin.first) if races(sweep) else begin.first)
     if sweep.pruner is None:
         return searcher
     if len(sweep.metrics) > 1:

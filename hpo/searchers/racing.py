@@ -30,7 +30,7 @@ class Race:
     Nothing stops before `n_startup` trials are complete; whoever turns out the best has been fully evaluated.
     """
 
-    def __init__(self, risk: float = 0.1, n_startup: int = 2, rounds: bool = False) -> None:
+    def __init__(self, risk: float = 0.1, n_startup: int = 1, rounds: bool = False) -> None:
         self._rounds = rounds
         self._risk = risk
         self._z = NormalDist().inv_cdf(1 - risk)

@@ -213,7 +213,7 @@ class File(Form):
                 NamedText,
             ),
             portfolio=(
-                "How many configurations that were good on other data go first, after the library's defaults; or off",
+                "How many configurations that were good on other data go first, beside the library's defaults; or off",
                 Annotated[
                     Annotated[int, Ge(0), Le(100)] | None,
                     BeforeValidator(whole),
