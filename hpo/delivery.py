@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Callable
 
 from hpo.comparison import since_last
 from hpo.journal import Journal
-from hpo.pages import report
+from hpo.labels import label
+from hpo.pages import page, view_of
+from hpo.pages.view import View
 from hpo.tracking import with_password
 from hpo.tracking.projection import Projection
+
+EVERY = 60.0  # seconds between two looks at a sweep that runs
+SHARE = 0.05
 
 
 class Delivery:
     """`publish` at any time; `stage` and `finish` once the search is over. May raise TrackingError."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self._journal = journal
         self._folder = journal.path.with_suffix("")
         self._projection = Projection(journal, with_password(journal.fact("tracking_uri")), self._folder)
+        self._clock, self._every = clock, every
+        self._due = clock() + every
+        self._seen: dict[str, int] = {}
 
     def publish(self, live: bool) -> None:
         """All finished trials; the sweep's run is RUNNING while a driver lives."""
@@ -30,6 +40,22 @@ class Delivery:
             pass
         if live:
             self._projection.mark("RUNNING", **{"hpo.state": "running"})
+
+    def refresh(self) -> None:
+        """The report and the labels of a sweep that runs, now and then, if there is news: a look at them costs the
+        search's machine no more than a `SHARE` of its time. Whatever goes wrong is tried again when it is due next."""
+        begun = self._clock()
+        if begun < self._due:
+            return
+        self._due = begun + self._every
+        counts = self._journal.counts()
+        if counts == self._seen or not counts.keys() - {"running"}:
+            return
+        if self._journal.fact("report") is not None:  # of an earlier session's end; that of the next one has to come
+            self._journal.record(report=None)
+        self._show(view_of(self._journal))
+        self._seen = counts
+        self._due = max(self._due, self._clock() + (self._clock() - begun) / SHARE)
 
     def stage(self) -> None:
         """Refit and judge the best trial on this machine; needs no server."""
@@ -82,8 +108,12 @@ class Delivery:
         key = [self._projection.parent, self._journal.counts(), about]
         shown = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         if facts.get("report") != shown:
-            self._projection.show_file("report.html", report(self._journal))
+            self._show(view_of(self._journal))
             self._journal.record(report=shown)
+
+    def _show(self, view: View) -> None:
+        label(self._journal, self._projection, view)
+        self._projection.show_file("report.html", page(view))
 
     def _promotes(self) -> bool:
         """The search is over, its model is wanted in the registry, and it is not there yet."""

@@ -64,6 +64,7 @@ STORY = {
     "driver",
     "promotion",
     "delivery",
+    "labels",
     "card",
     "comparison",
     "pages",

@@ -27,13 +27,18 @@ HERE = Path(__file__).parent
 
 def report(journal: Journal) -> str:
     """The whole file, about 5 MB, most of it plotly.js."""
+    return page(view_of(journal))
+
+
+def view_of(journal: Journal) -> View:
     facts = journal.facts()
     alive = holder(journal.path.with_suffix(".lock")) is not None
     state = facts["state"] if facts["state"] == "finished" else "running" if alive else "interrupted"
-    return page(View(facts, journal.trials(), state, journal.path.with_suffix("")))
+    return View(facts, journal.trials(), state, journal.path.with_suffix(""))
 
 
 def page(view: View) -> str:
+    """The same of what is known already."""
     figures: list[Figure] = []
     sections = [*_results(view, figures), *_facts(view)]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)

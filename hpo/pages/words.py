@@ -38,7 +38,7 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), kind: str = "
 def verdict(view: View) -> str:
     """What became of it, in one line, with the evidence under it."""
     promotion = view.facts.get("promotion") or {}
-    kind, headline = _headline(view, promotion)
+    kind, said = headline(view)
     reasons = "".join(f"<li>{e(reason)}</li>" for reason in promotion.get("reasons") or ())
     if stopped := view.facts.get("stopped"):
         reasons += f"<li>the search ended early: {e(stopped)}</li>"
@@ -46,16 +46,18 @@ def verdict(view: View) -> str:
     if found := promotion.get("evidence"):
         evidence = Evidence.from_json(found)
         lines = f"<pre>{e(chr(10).join(evidence.lines()))}</pre>" if evidence.lines() else ""
-    return f'<section class="verdict {kind}" id="verdict"><h2>{headline}</h2><ul>{reasons}</ul>{lines}</section>'
+    return f'<section class="verdict {kind}" id="verdict"><h2>{e(said)}</h2><ul>{reasons}</ul>{lines}</section>'
 
 
-def _headline(view: View, promotion: Mapping[str, Any]) -> tuple[str, str]:
+def headline(view: View) -> tuple[str, str]:
+    """(good, warn, bad or plain; the verdict in a line)."""
+    promotion = view.facts.get("promotion") or {}
     if promotion.get("error"):
         return "bad", f"Not promoted: {e(redact(str(promotion['error'])))}"
     if promotion:
-        name = f"{e(promotion['model'])} version {e(promotion['version'])}"
+        name = f"{promotion['model']} version {promotion['version']}"
         if promotion["promoted"]:
-            return "good", f"Promoted: {name} is the {e(promotion['alias'])}"
+            return "good", f"Promoted: {name} is the {promotion['alias']}"
         return "warn", f"Not promoted: {name} stays a challenger"
     if view.best is None:
         return "bad", "No trial has completed" if view.state != "running" else "No trial has completed yet"
@@ -68,7 +70,15 @@ def _headline(view: View, promotion: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def tiles(view: View) -> str:
-    """The few numbers that everybody asks for."""
+    cells = "".join(
+        f'<div class="tile"><span>{e(name)}</span><b>{e(number)}</b><small>{e(note)}</small></div>'
+        for name, number, note in figures(view)
+    )
+    return f'<section class="tiles">{cells}</section>'
+
+
+def figures(view: View) -> list[tuple[str, str, str]]:
+    """(name, number, note) of the few numbers that everybody asks for."""
     found: list[tuple[str, str, str]] = []
     if (best := view.best) is not None:
         for index, metric in enumerate(view.metrics):
@@ -90,11 +100,7 @@ def tiles(view: View) -> str:
     found.append(("trials", str(len(view.trials)), ", ".join(f"{n} {state}" for state, n in counts.items() if n)))
     busy = sum(trial.seconds for trial in view.trials)
     found.append(("time of the search", duration(view.facts.get("seconds") or 0.0), f"{duration(busy)} in trials"))
-    cells = "".join(
-        f'<div class="tile"><span>{e(name)}</span><b>{e(number)}</b><small>{e(note)}</small></div>'
-        for name, number, note in found
-    )
-    return f'<section class="tiles">{cells}</section>'
+    return found
 
 
 def _gain(view: View, metric: Metric, index: int, number: float) -> str:
@@ -258,18 +264,6 @@ def again(view: View) -> str:
     """Commands to paste, and what the numbers were made with."""
     facts = view.facts
     made, sweep = facts.get("provenance") or {}, facts["id"]
-    git = made.get("git") or {}
-    commands = []
-    if git.get("commit"):
-        commands.append(
-            f"git checkout {git['commit']}" + ("    # with uncommitted changes then" if git.get("dirty") else "")
-        )
-    if made.get("command"):
-        commands.append(str(made["command"]))
-    promotion = facts.get("promotion") or {}
-    if view.best is not None and promotion.get("version"):
-        commands.append(f"python -m hpo.reproduce {promotion['model']}/{promotion['version']}")
-    commands.append(f"python -m hpo.ui {sweep}")
     packages = made.get("packages") or {}
     known = [
         n
@@ -287,7 +281,23 @@ def again(view: View) -> str:
     ]
     source = facts.get("source") or ""
     file = f"<details><summary>the sweep file</summary><pre>{e(source)}</pre></details>" if source else ""
-    return f"<pre>{e(redact(chr(10).join(commands)))}</pre>{table(rows)}{file}"
+    return f"<pre>{e(commands(view))}</pre>{table(rows)}{file}"
+
+
+def commands(view: View) -> str:
+    """To paste: the same search, the same model, and a look at the runs."""
+    facts = view.facts
+    made, promotion = facts.get("provenance") or {}, facts.get("promotion") or {}
+    git = made.get("git") or {}
+    lines = []
+    if git.get("commit"):
+        dirty = "    # with uncommitted changes then" if git.get("dirty") else ""
+        lines.append(f"git checkout {git['commit']}{dirty}")
+    if made.get("command"):
+        lines.append(str(made["command"]))
+    if view.best is not None and promotion.get("version"):
+        lines.append(f"python -m hpo.reproduce {promotion['model']}/{promotion['version']}")
+    return redact("\n".join([*lines, f"python -m hpo.ui {facts['id']}"]))
 
 
 def masthead(view: View) -> str:

@@ -146,6 +146,28 @@ class Projection:
         with answered():
             self._attach(self.parent, name, text)
 
+    def tag(self, number: int, name: str) -> str | None:
+        """What a tag of a trial's run, or of the sweep's under PARENT, says now; None without the run or the tag."""
+        self._open()
+        if (run_id := self._runs.known.get(number)) is None:
+            return None
+        with answered():
+            found: str | None = self.client.get_run(run_id).data.tags.get(name)
+        return found
+
+    def label(self, number: int, notes: Mapping[str, str]) -> None:
+        """Set tags of a trial's run, or of the sweep's under PARENT. A run that a person has deleted stays as it is."""
+        self._open()
+        if (run_id := self._runs.known.get(number)) is None:
+            return
+        try:
+            with answered():
+                self.client.log_batch(run_id, tags=tags(notes))
+        except Refused:
+            with answered():
+                if self.client.get_run(run_id).info.lifecycle_stage == "active":
+                    raise
+
     def _attach(self, run_id: str, name: str, text: str) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / name).write_text(text, encoding="utf-8")
