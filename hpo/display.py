@@ -23,6 +23,7 @@ from hpo.trial import Params, Trial
 
 _COLORS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 MARGIN = 3  # columns left free, for the terminal writes ^C behind the last row, and a row that wraps stays behind
+PAUSED = "paused: nothing is started until `python -m hpo.control SWEEP resume`"
 STOPPING = "stopping: running trials may still finish; Ctrl-C again stops at once"
 
 
@@ -45,6 +46,7 @@ class Lines:
         self._console = console
         self._told = 0  # of the trials that have ended
         self._stage = ""
+        self._paused = False
 
     def __enter__(self) -> Lines:
         return self
@@ -61,6 +63,9 @@ class Lines:
         if self._stage and progress.stage != self._stage:
             self._print(progress.note if progress.stage == "publishing" else STOPPING)
         self._stage = progress.stage
+        if progress.paused != self._paused:
+            self._print(PAUSED if progress.paused else "it goes on")
+        self._paused = progress.paused
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -106,6 +111,8 @@ def board(progress: Progress, width: int) -> RenderableType:
     rows: list[RenderableType] = [Text(progress.note, style="bold"), bar]
     if progress.stage == "stopping":
         rows.append(Text(STOPPING, style="yellow"))
+    elif progress.paused:
+        rows.append(Text(PAUSED, style="yellow"))
     if progress.best:
         best = Text("best ", style="bold").append(_values(progress.best, sweep.metrics), style="bold green")
         rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))

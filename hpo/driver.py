@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Container, Sequence, Sized
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,9 +19,10 @@ from hpo.interrupts import Interrupts
 from hpo.journal import Journal
 from hpo.progress import Progress
 from hpo.searchers import Searcher, SpaceExhausted
+from hpo.steering import Steering
 from hpo.stopping import Stopping
 from hpo.sweep import Sweep
-from hpo.trial import Trial
+from hpo.trial import Report, Trial
 
 GRACE = 10.0  # seconds that running trials get after the first Ctrl-C
 SHARE = 0.02  # of the slots' time that may be spent waiting for the searcher
@@ -53,12 +54,14 @@ def drive(
     """
     for trial in progress.trials.values():
         searcher.tell(trial)
+    steering = Steering(journal, progress, executor.stop)
     due = _Due(progress, interrupts, clock)
-    ahead = _Ahead(searcher, clock)
+    ahead = _Ahead(searcher, clock, steering)
     unfinished = progress.unfinished
     finished: list[Trial] = []
-    keep = searcher.keep if progress.sweep.pruner else None
+    keep = _Keep(searcher, steering.condemned) if progress.sweep.pruner else None
     while True:
+        steering.look()
         started: list[Trial] = []
         asked = 0  # of those started: another attempt has its number already
         progress.add(*finished)
@@ -66,7 +69,8 @@ def drive(
             for trial in finished:
                 searcher.tell(trial)
                 ahead.learn(trial)
-            while executor.free > len(started) and not interrupts and (unfinished or due(asked, ahead.asked)):
+            may = not interrupts and not steering.paused
+            while may and executor.free > len(started) and (unfinished or due(asked, ahead.asked)):
                 trial = unfinished.pop(0) if unfinished else ahead.take(len(progress.trials) + asked)
                 asked += trial.number not in progress.trials
                 started.append(replace(trial, started=clock.time()))
@@ -75,16 +79,20 @@ def drive(
         finally:
             # Whatever became of the searcher: a result that is here is kept, a start is known before it happens.
             progress.seconds = due.seconds
-            if finished or started:
-                journal.record(*finished, *started, seconds=progress.seconds)
+            news = steering.news([trial.number for trial in started])
+            if finished or started or news:
+                journal.record(*finished, *started, seconds=progress.seconds, **news)
         progress.add(*started)
         for trial in started:
             executor.submit(trial)
         show(progress)
         # A cluster may have no room now, and have some later.
         waiting = not interrupts and (unfinished or due(0, ahead.asked))
-        if due.grace_is_over or not (executor.busy or waiting):
+        if due.grace_is_over or not (executor.busy or waiting or steering.look()):
+            journal.record(seconds=progress.seconds, **steering.close())
             return
+        if steering.paused and not executor.busy:
+            time.sleep(TICK)
         finished = []
         for trial in ahead.wait(executor, keep, len(progress.trials), due):
             if _worth_another_attempt(trial, progress.sweep):
@@ -101,9 +109,10 @@ class _Ahead:
     results before it, and a resumed sweep asks the same.
     """
 
-    def __init__(self, searcher: Searcher, clock: Clock) -> None:
+    def __init__(self, searcher: Searcher, clock: Clock, steering: Steering) -> None:
         self.asked: deque[Trial] = deque()
         self._searcher = searcher
+        self._steering = steering
         self._clock = clock
         self._asking = 0.0  # seconds an ask, of late
         self._trying = math.inf  # seconds a trial, of late
@@ -131,13 +140,28 @@ class _Ahead:
         return came or executor.wait(keep, timeout=TICK)
 
     def _pays(self, slots: int) -> bool:
-        return slots > 1 and slots * self._asking > SHARE * self._trying
+        return slots > 1 and not self._steering.paused and slots * self._asking > SHARE * self._trying
 
     def _ask(self, number: int) -> Trial:
+        if (wished := self._steering.next(number)) is not None:
+            trial = Trial(number, wished)
+            self._searcher.tell(trial)  # as it is told of a trial that was asked before a resume
+            return trial
         begun = self._clock.monotonic()
         trial = self._searcher.ask(number)
         self._asking = _blend(self._asking, self._clock.monotonic() - begun)
         return trial
+
+
+class _Keep:
+    """The searcher's answer to a report, unless a person has answered it."""
+
+    def __init__(self, searcher: Searcher, condemned: Container[int]) -> None:
+        self._searcher = searcher
+        self._condemned = condemned
+
+    def __call__(self, number: int, report: Report) -> bool:
+        return self._searcher.keep(number, report) and number not in self._condemned
 
 
 def _blend(before: float, now: float) -> float:
@@ -156,11 +180,17 @@ class _Due:
         self._before = progress.seconds
         self._begun = clock.monotonic()
         self._interrupted: float | None = None
+        self._idle = 0.0  # seconds that it was paused for
+        self._looked = self._begun
         self._stopping = Stopping(progress, share(progress.sweep)[1])
 
     @property
     def seconds(self) -> float:
-        return self._before + self._clock.monotonic() - self._begun
+        """Without the time that it was paused for."""
+        now = self._clock.monotonic()
+        self._idle += (now - self._looked) * self._progress.paused
+        self._looked = now
+        return self._before + now - self._begun - self._idle
 
     def __call__(self, starting: int, asked: Sized = ()) -> bool:
         """Beside so many that are starting; what was `asked` for before the space was exhausted may still start."""

@@ -25,6 +25,7 @@ class Progress:
         self.seconds = seconds
         self.stage: Stage = "searching"
         self.note = ""
+        self.paused = False  # by a person; see `hpo.steering`
         self.enough: str | None = None  # why more search is not worth it, as `hpo.stopping` found
         self.since_best = 0  # trials that have ended with a result since the best one did
         self.trial_seconds = 0.0  # of all trials that have ended

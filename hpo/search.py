@@ -29,6 +29,7 @@ from hpo.publisher import Publisher
 from hpo.recheck import recheck
 from hpo.result import Result, State
 from hpo.session import begin
+from hpo.steering import reopened
 from hpo.sweep import Sweep
 from hpo.tracking import default_uri
 
@@ -59,6 +60,7 @@ def run(
     claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve, facts=facts)
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
+            **reopened(journal),
             state="running",
             tracking_uri=uri,
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's

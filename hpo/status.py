@@ -63,11 +63,12 @@ def _salvage(path: Path) -> int:
 
 
 def status(path: Path) -> dict[str, Any]:
-    """What a journal says about its sweep. `state`: running, interrupted or finished."""
+    """What a journal says about its sweep. `state`: running, paused, interrupted or finished."""
     with closing(Journal(path, writable=False)) as journal:
         facts, trials, unpublished = journal.facts(), journal.trials(), journal.count_unpublished()
     driver = holder(path.with_suffix(".lock"))
     state = facts["state"] if facts["state"] == "finished" else "running" if driver is not None else "interrupted"
+    paused = state == "running" and (facts.get("orders") or {}).get("paused", False)
     counts = {name: sum(t.state == name for t in trials) for name in ("complete", "pruned", "failed", "running")}
     metric = Metric(*facts["metrics"][0])
     done = [trial for trial in trials if trial.state == "complete" and trial.values]
@@ -83,7 +84,7 @@ def status(path: Path) -> dict[str, Any]:
     return {
         "sweep": facts["id"],
         "name": facts["name"],
-        "state": state,
+        "state": "paused" if paused else state,
         "driver": driver,
         "created": facts["created"],
         "seconds": facts.get("seconds", 0.0),

@@ -36,6 +36,7 @@ WORDS = {
     "usage",
     "verdict",
     "honest",
+    "orders",
 }
 PARTS = {
     "data",
@@ -71,6 +72,7 @@ STORY = {
     "recheck",
     "recorded",
     "checkout",
+    "steering",
 }
 VERBS = {
     "init",
@@ -87,6 +89,7 @@ VERBS = {
     "predict",
     "reproduce",
     "report",
+    "control",
 }
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]

@@ -124,6 +124,9 @@ class Pairs:
         lost = Failure("signal", "SIGKILL", transient=True)
         return [t.failed(lost, t.finished or 0.0) if (t.number, t.attempt) == (0, 1) else t for t in done]
 
+    def stop(self, number: int) -> bool:
+        return False
+
     def close(self) -> None:
         self._running.clear()
 

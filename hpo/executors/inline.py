@@ -54,5 +54,8 @@ class Inline:
         self._queue.popleft()
         return (done,)
 
+    def stop(self, number: int) -> bool:
+        return False  # the trial is this process
+
     def close(self) -> None:
         self._queue.clear()

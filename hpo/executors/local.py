@@ -113,6 +113,13 @@ class Local:
             if slot.asking and slot.trial is not None and (slot.trial.number, slot.trial.attempt) == (number, attempt):
                 slot.answer(keep)
 
+    def stop(self, number: int) -> bool:
+        """By killing its process: what it had not reported is lost."""
+        held = [slot for slot in self._slots if slot.ready and slot.trial is not None and slot.trial.number == number]
+        for slot in held:
+            slot.stop()
+        return bool(held)
+
     def close(self) -> None:
         for slot in self._slots:
             slot.kill()
@@ -167,6 +174,7 @@ class _Slot:
         self.log = log
         self._stillborn = 0
         self.trial: Trial | None = None
+        self._stopped = False  # by a person; how its process ended says nothing about its trial then
         self._spawn()
 
     def _spawn(self) -> None:
@@ -196,6 +204,7 @@ class _Slot:
 
     def submit(self, trial: Trial) -> None:
         self.trial = trial
+        self._stopped = False
         self._submitted = time.monotonic()
         if self.ready:
             self._since = time.monotonic()
@@ -207,7 +216,13 @@ class _Slot:
         """In the trial's own time, from the moment it was taken up: no step of the clock makes it end before."""
         taken_up = self._submitted if self._since is None else self._since
         started = (trial.started or time.time()) + taken_up - self._submitted
+        if self._stopped:
+            return replace(trial, pruned=True, started=started, finished=started + time.monotonic() - taken_up)
         return replace(trial, started=started, worker=self.name).failed(failure, started + time.monotonic() - taken_up)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._process.kill()
 
     def answer(self, keep: bool) -> None:
         self.asking = False

@@ -40,6 +40,11 @@ class Executor(Protocol):
         """The trials that finished, at least one, or none after `timeout` seconds; answers reports meanwhile."""
         ...
 
+    def stop(self, number: int) -> bool:
+        """End this running trial now, though it does not ask: it comes back from `wait` as a pruned one. False where
+        that cannot be done."""
+        ...
+
     def close(self) -> None:
         """Stop everything now. Trials still running are gone: the journal knows them as started."""
         ...

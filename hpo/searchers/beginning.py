@@ -43,10 +43,10 @@ def opening(sweep: Sweep) -> Opening:
     library, learned = portfolio.first(sweep.space, sweep.metric.name, size) if size else ("", [])
     defaults: list[Params] = [*learned[:1]]
     if size and not library:
-        defaults = [_complete(sweep.space, known, {})] if (known := _defaults(sweep)) else []
+        defaults = [complete(sweep.space, known, {})] if (known := _defaults(sweep)) else []
     base = defaults[0] if defaults else {}
     first: list[Params] = []
-    for params in [*defaults, *(_complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
+    for params in [*defaults, *(complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
         if params not in first:
             first.append(params)
     said = [f"the defaults of {library or 'the model'}"] if defaults else []
@@ -130,7 +130,7 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _complete(space: Space, guess: Mapping[str, Any], base: Params) -> Params:
-    """All that the guess leaves open at the defaults or in the middle."""
+def complete(space: Space, guess: Mapping[str, Any], base: Params) -> Params:
+    """All that the guess leaves open as in `base`, else in the middle."""
     wished = {**base, **guess}
     return space.sample(lambda p: portfolio.nearest(p, wished[p.name]) if p.name in wished else portfolio.middle(p))

@@ -68,5 +68,8 @@ class Simulated:
             done.append(replace(trial, values=(self._value(trial),), finished=finished))
         return done
 
+    def stop(self, number: int) -> bool:
+        return False
+
     def close(self) -> None:
         self._running.clear()
