@@ -12,6 +12,7 @@ VERBS = {
     "search": ("hpo.search:command", "Search, track every trial, promote the best model."),
     "plan": ("hpo.plan:command", "Check everything and estimate what the sweep will cost."),
     "status": ("hpo.status:command", "Show how sweeps stand."),
+    "compare": ("hpo.compare:command", "Compare two sweeps: what one gained over the other."),
     "control": ("hpo.control:command", "Pause, extend, stop a running search, or have it try something."),
     "report": ("hpo.report:command", "Write a sweep as one HTML file that opens anywhere."),
     "schedule": ("hpo.schedule.command:command", "Run sweeps again as their files say, each slot once."),

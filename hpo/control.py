@@ -36,7 +36,7 @@ class UnansweredError(HeldError):
 
 @verb("control", 'python -m hpo.control last enqueue \'{"max_depth": 4, "learning_rate": 0.1}\'')
 @click.argument("sweep")
-@click.argument("order", nargs=-1, required=True, metavar="pause|resume|stop|extend N|prune TRIAL|enqueue JSON")
+@click.argument("order", nargs=-1, required=True, metavar="ORDER")
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--wait", default=60.0, metavar="SECONDS", help="How long to wait for the answer.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")

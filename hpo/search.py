@@ -60,12 +60,11 @@ def run(
     claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve, facts=facts)
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
-            **reopened(journal),
             state="running",
             tracking_uri=uri,
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's
             trials=sweep.search.trials,
-            **dict.fromkeys(("promotion", "estimate", "stopped")),  # those of an earlier session
+            **(reopened(journal) | dict.fromkeys(("promotion", "estimate", "stopped"))),  # those of an earlier session
             provenance=begin(sweep, folder / claimed.id),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),

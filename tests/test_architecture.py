@@ -73,6 +73,7 @@ STORY = {
     "recorded",
     "checkout",
     "steering",
+    "contest",
 }
 VERBS = {
     "init",
@@ -90,6 +91,7 @@ VERBS = {
     "reproduce",
     "report",
     "control",
+    "compare",
 }
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]

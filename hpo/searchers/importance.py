@@ -1,7 +1,7 @@
 """Which parameters the result depended on, by PED-ANOVA over the trials of a sweep.
 
-Asked by `hpo.pages`, which imports it late, as it brings Optuna. The trials are laid out on the same axes that the
-searchers walk, so that steps, logarithms and conditions count as they did in the search.
+Asked by `hpo.pages` and `hpo.compare`, which import it late, as it brings Optuna. The trials are laid out on the same
+axes that the searchers walk, so that steps, logarithms and conditions count as they did in the search.
 """
 
 from __future__ import annotations
