@@ -19,7 +19,6 @@ import click
 
 from hpo.command import run, verb
 from hpo.contest import Gain, gain
-from hpo.display import duration
 from hpo.errors import InputError, Problem
 from hpo.journal import Journal
 from hpo.resume import find
@@ -99,6 +98,8 @@ def _rows(a: View, b: View) -> Iterator[Row]:
 
 def _told(view: View) -> dict[str, str]:
     """Scores, trials and time of one sweep, by what they are called."""
+    from hpo.display import duration  # brings rich
+
     facts, metric = view.facts, view.metrics[0].name
     counts = {state: sum(t.state == state for t in view.trials) for state in ("complete", "pruned", "failed")}
     told = {
