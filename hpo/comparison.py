@@ -33,6 +33,7 @@ def digest_of(journal: Journal) -> dict[str, Any]:
         "version": promotion.get("version"),
         "champion": promotion.get("version") if promotion.get("promoted") else previous.get("champion"),
         "holdout": dict(promotion.get("scores") or {}),
+        "champion_holdout": dict(promotion.get("champion_scores") or {}),
         "dataset": facts.get("dataset"),
         "fingerprint": facts.get("fingerprint"),
     }

@@ -27,7 +27,10 @@ from hpo.sweep import Sweep
 from hpo.trial import Params, Trial, Value
 
 GUESSES = 5  # of the best configurations
-EVIDENCE = 200  # results, the best of them: a searcher bounds what it looks at anyway
+EVIDENCE = 200  # results, the newest sweep's best of them: a searcher bounds what it looks at anyway
+TRUST = 0.9  # in results on other data: how far what they say correlates with what is true of these
+DISCOUNTS = ("gp",)  # samplers that can weigh them so; the others are told of the same data only
+DATA = "data.digest"  # of a meaning
 NEVER = 0.001  # for a run without times: it has ended, and took nothing
 LEARNS = {"optuna": ("auto", "gp", "tpe")}  # samplers that take results which they did not ask for
 FREE = ("search.", "name")  # keys of a meaning that say nothing about what a trial's value means
@@ -36,14 +39,17 @@ EVOLVING = ("space", "fixed.", "search.engine", "search.sampler", "search.pruner
 
 @dataclass(frozen=True)
 class Warmth:
-    """`guesses` to try first, the best one first; `evidence` as trials with negative numbers."""
+    """`guesses` to try first, the best one first; `evidence` as trials with negative numbers, and a `trust` in the memo
+    of those that were scored on other data."""
 
     source: str
     guesses: tuple[Params, ...] = ()
     evidence: tuple[Trial, ...] = ()
 
     def __str__(self) -> str:
+        other = sum("trust" in trial.memo for trial in self.evidence)
         also = f" and {len(self.evidence)} results" if self.evidence else ""
+        also += f", {other if other < len(self.evidence) else 'all'} of them on other data" if other else ""
         return f"warm start from {self.source}: {len(self.guesses)} configurations{also}"
 
     def to_json(self) -> dict[str, Any]:
@@ -96,8 +102,9 @@ def searcher(journal: Journal, sweep: Sweep) -> Searcher:
     journal.record(defaults=searchers.defaults(sweep))
     row = journal.fact("warmth")
     warm = Warmth.from_json(row) if row else None
-    built = searchers.build(warm.begin(sweep) if warm else sweep)
-    for trial in warm.evidence if warm else ():
+    known = warm.evidence if warm else ()
+    built = searchers.build(warm.begin(sweep) if warm else sweep, [trial.params for trial in known])
+    for trial in known:
         built.tell(trial)
     return built
 
@@ -118,8 +125,8 @@ def warmth(sweep: Sweep, folder: Path, uri: str | None) -> Warmth | None:
     if name is None:
         return None
     if name == "last":
-        of_this = [path for path in journals(folder) if _name(path) == sweep.name]
-        return _from_journal(of_this[0], sweep) if of_this else None
+        of_this = (path for path in journals(folder) if _name(path) == sweep.name)
+        return next((warm for path in of_this if (warm := _from_journal(path, sweep)) is not None), None)
     if any(path.stem.startswith(name) for path in journals(folder)):
         return _from_journal(find(folder, name), sweep)
     if uri is None:
@@ -131,7 +138,7 @@ def warmth(sweep: Sweep, folder: Path, uri: str | None) -> Warmth | None:
     same = [run for run in found if run.identity == sweep.identity]
     ranked = [(value, _parsed(run.params, sweep)) for run in found if (value := run.value) is not None]
     known = [Trial(-1, _parsed(run.params, sweep), values=(run.value,)) for run in same if run.value is not None]
-    return _warm(name, metric, ranked, known, sweep)
+    return _warm(name, metric, ranked, _ranked(known, metric), sweep)
 
 
 def _name(path: Path) -> str | None:
@@ -142,31 +149,48 @@ def _name(path: Path) -> str | None:
 
 def _from_journal(path: Path, sweep: Sweep) -> Warmth | None:
     with closing(Journal(path, writable=False)) as journal:
-        trials, before = journal.trials(), journal.fact("meaning")
+        trials, before, row = journal.trials(), journal.fact("meaning"), journal.fact("warmth")
         metric = Metric(*journal.fact("metrics")[0])
     done = [trial for trial in trials if trial.state == "complete" and trial.values]
     ranked = [(trial.values[0], trial.params) for trial in done if trial.values]
     now = sweep.meaning()
-    same = all(before.get(key) == now.get(key) for key in {*before, *now} if not key.startswith(FREE))
-    return _warm(path.stem, metric, ranked, done if same else [], sweep)
+    changed = {key for key in {*before, *now} if not key.startswith(FREE) and before.get(key) != now.get(key)}
+    if changed - {DATA} or not _learns(sweep):
+        return _warm(path.stem, metric, ranked, [], sweep)
+    known = _ranked(searchers.completed(done if sweep.data is None else trials, metric), metric)
+    known += Warmth.from_json(row).evidence if row else ()  # and what that sweep had been told
+    if changed:
+        known = [replace(t, memo={"trust": t.memo.get("trust", 1.0) * TRUST}) for t in known]
+    if searchers.sampler_of(sweep) not in DISCOUNTS:
+        known = [trial for trial in known if "trust" not in trial.memo]
+    return _warm(path.stem, metric, ranked, known, sweep)
+
+
+def _learns(sweep: Sweep) -> bool:
+    samplers = LEARNS.get(sweep.search.engine, ())
+    return bool(samplers) and (sweep.search.sampler is None or sweep.search.sampler.name in samplers)
+
+
+def _ranked(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
+    return sorted(trials, key=lambda trial: -metric.sign * trial.values[0] if trial.values else 0.0)
 
 
 def _warm(
     source: str, metric: Metric, ranked: Iterable[tuple[float, Params]], known: Iterable[Trial], sweep: Sweep
 ) -> Warmth | None:
+    """`ranked`: whose configurations may be guesses; `known`: whose results may be evidence, the first ones sooner."""
     guesses: list[Params] = []
     for _, params in sorted(ranked, key=lambda pair: -metric.sign * pair[0]):
         guess = {name: value for name, value in params.items() if name in sweep.space.names}
         if guess and guess not in guesses:
             guesses.append(guess)
-    learns = sweep.search.sampler is None or sweep.search.sampler.name in LEARNS.get(sweep.search.engine, ())
-    evidence = [t for t in known if t.params in sweep.space and t.values and len(t.values) == len(sweep.metrics)]
-    evidence.sort(key=lambda trial: -metric.sign * trial.values[0] if trial.values else 0.0)
+    fits = [t for t in known if t.params in sweep.space and t.values and len(t.values) == len(sweep.metrics)]
     told = [
         # Without fold scores: their folds may be others, and this sweep's trials race among themselves.
-        Trial(-1 - k, t.params, started=t.started or NEVER, finished=t.finished or NEVER, values=t.values)
-        for k, t in enumerate(evidence[:EVIDENCE] if learns and sweep.search.engine in LEARNS else [])
-    ]
+        Trial(-1 - k, t.params, started=t.started or NEVER, finished=t.finished or NEVER, values=t.values,
+              memo={"trust": t.memo["trust"]} if "trust" in t.memo else {})
+        for k, t in enumerate(fits[:EVIDENCE] if _learns(sweep) else [])
+    ]  # fmt: skip
     return Warmth(source, tuple(guesses[:GUESSES]), tuple(told)) if guesses else None
 
 

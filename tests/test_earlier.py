@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import hpo
-from hpo.earlier import GUESSES, Warmth, carried, warmth
+from hpo.earlier import GUESSES, TRUST, Warmth, carried, warmth
 from hpo.errors import HeldError, InputError
 from hpo.journal import Journal
 from hpo.lease import Lease
@@ -19,7 +22,9 @@ from hpo.plan import command
 from hpo.result import Result
 from hpo.sweep import Sweep
 from hpo.trial import Params
-from tests.sweeps import SPACE, every_third_fails, function_sweep, inline, same
+from tests.sweeps import SPACE, every_third_fails, function_sweep, inline, raises, same
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def warm(source: str, **search: Any) -> dict[str, Any]:
@@ -75,6 +80,47 @@ def test_with_the_same_space_the_results_count(tmp_path: Path) -> None:
     after = inline(tmp_path, function_sweep(search=warm("last", trials=GUESSES + 4)))
     own = [abs(float(trial.params["x"] or 0)) for trial in after.all_trials[GUESSES:]]
     assert min(own) < 1.0
+
+
+def flights(tmp_path: Path, rows: int, **search: Any) -> Sweep:
+    """A sweep of XGBoost on the first rows of a file that grows."""
+    table = pd.read_parquet(ROOT / "data" / "flights.parquet").iloc[:: 40919 // 600].iloc[:rows]
+    table.to_parquet(tmp_path / "flights.parquet")
+    return hpo.build(
+        name="flights", data={"path": str(tmp_path / "flights.parquet"), "target": "late"},
+        model="xgboost.XGBClassifier", fixed={"n_estimators": 5}, metric="roc_auc", recheck=False, promote=False,
+        space={"max_depth": {"int": [2, 6]}, "learning_rate": {"float": [0.01, 1.0], "log": True},
+               "subsample": {"float": [0.5, 1.0]}},
+        search={"trials": 14, "workers": 1, "threads": 1, **search},
+    )  # fmt: skip
+
+
+def test_results_on_other_data_count_less(tmp_path: Path) -> None:
+    before = inline(tmp_path, flights(tmp_path, 400))
+    assert any(trial.pruned for trial in before.all_trials), "nothing was stopped: the test shows less"
+    grown = flights(tmp_path, 500, warm_start="last", trials=10)
+    learned = found(grown, tmp_path)
+    assert len(learned.evidence) == len(before.all_trials), "those that were stopped have something to say as well"
+    assert {trial.memo["trust"] for trial in learned.evidence} == {TRUST}
+    assert "14 results, all of them on other data" in str(learned)
+    after = inline(tmp_path, grown)
+    opened = [trial.params for trial in before.all_trials[:8]]
+    again = [trial.params for trial in after.all_trials[1 + GUESSES :]]
+    assert not any(params in opened for params in again), "the portfolio was tried before"
+    chained = found(flights(tmp_path, 600, warm_start="last"), tmp_path)
+    assert Counter(trial.memo["trust"] for trial in chained.evidence) == {TRUST: 10, TRUST * TRUST: 14}
+    same_data = found(flights(tmp_path, 500, warm_start="last"), tmp_path)
+    assert Counter(trial.memo.get("trust") for trial in same_data.evidence) == {None: 10, TRUST: 14}
+    tpe = found(flights(tmp_path, 500, warm_start="last", sampler="tpe"), tmp_path)
+    assert Counter(trial.memo.get("trust") for trial in tpe.evidence) == {None: 10}, "it cannot weigh them"
+    other = replace(flights(tmp_path, 600, warm_start="last"), fixed={"n_estimators": 6})
+    assert not found(other, tmp_path).evidence, "more than the data has changed"
+
+
+def test_a_sweep_without_a_result_is_passed_over(tmp_path: Path) -> None:
+    before = first(tmp_path)
+    inline(tmp_path, function_sweep(raises, search={"trials": 2}), fresh=True)
+    assert found(function_sweep(search=warm("last")), tmp_path).source == before.id
 
 
 def test_a_resumed_warm_start_is_the_same_whatever_came_since(tmp_path: Path) -> None:

@@ -6,23 +6,20 @@ browser: plotly.js stands in it once, and its own policy forbids it to ask the n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
-from importlib.util import find_spec
-from pathlib import Path
 
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.pages import charts, course, model, words
 from hpo.pages.charts import Figure
+from hpo.pages.document import document, place
 from hpo.pages.view import View
 from hpo.space import Parameter
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SLICES = 24  # parameters, the most important first
 FEWEST = 20  # complete trials, to tell which parameters mattered: of fewer, the best tenth is one
-HERE = Path(__file__).parent
 
 
 def report(journal: Journal) -> str:
@@ -41,37 +38,13 @@ def page(view: View) -> str:
     """The same of what is known already."""
     figures: list[Figure] = []
     sections = [*_results(view, figures), *_facts(view)]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
-    body = "".join(_section(*section) for section in sections)
-    data = json.dumps(figures, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(view.facts["name"])}: {escape(view.facts["id"])}</title>
-<style>{_read("report.css")}</style></head>
-<body><main>
-{words.masthead(view)}
-{words.verdict(view)}
-{words.tiles(view)}
-<nav>{links}</nav>
-{body}
-</main>
-<script type="application/json" id="figures">{data}</script>
-<script>{_plotly()}</script>
-<script>{_read("report.js")}</script>
-</body></html>
-"""
+    head = f"{words.masthead(view)}\n{words.verdict(view)}\n{words.tiles(view)}"
+    return document(f"{view.facts['name']}: {view.facts['id']}", head, sections, figures)
 
 
 def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]]:
     """(anchor, title, HTML) of what was found and how it went."""
-
-    def draw(figure: Figure, width: int = 0) -> str:
-        """Where the script will put it; not narrower than so many pixels."""
-        figures.append(figure)
-        return f'<div class="chart" style="min-width:{width}px" data-figure="{len(figures) - 1}"></div>'
-
+    draw = partial(place, figures)
     if view.best is not None:
         yield "parameters", "Best parameters", words.parameters(view, view.best)
     if len(view.complete) > 1:
@@ -140,26 +113,9 @@ def _facts(view: View) -> Iterator[tuple[str, str, str]]:
             yield name, title, html
 
 
-def _section(name: str, title: str, html: str) -> str:
-    return f'<section id="{name}"><h2>{title}</h2>{html}</section>\n'
-
-
 def _importance(view: View) -> dict[str, float]:
     if len(view.complete) < FEWEST:
         return {}
     from hpo.searchers.importance import importance  # brings Optuna
 
     return importance(view.space, view.metrics[0], 0, view.complete)
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    """The script that Plotly's package carries; the package itself is not imported, it takes a second."""
-    found = find_spec("plotly")
-    assert found is not None
-    assert found.origin is not None
-    script = Path(found.origin).parent / "package_data" / "plotly.min.js"
-    return script.read_text(encoding="utf-8").replace("</script", "<\\/script")

@@ -15,6 +15,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from hpo.samplers.encoding import Array
+from hpo.samplers.trust import kinship
 
 Groups = npt.NDArray[np.int64]
 SQRT5 = math.sqrt(5.0)
@@ -39,8 +40,11 @@ def _basis(features: Array) -> Array:
     return np.hstack([x, x * x - 1 / 3])
 
 
-def fit(features: Array, groups: Groups, y: Array, trend: bool = False) -> Array:
-    """The most probable hyperparameters: log length scales, log variances of signal, noise (and trend)."""
+def fit(features: Array, groups: Groups, y: Array, trend: bool = False, kin: Array | None = None) -> Array:
+    """The most probable hyperparameters: log length scales, log variances of signal, noise (and trend).
+
+    `kin`: the correlation of each two values beside that of their points, see `hpo.samplers.trust`.
+    """
     dimensions = int(groups[-1]) + 1
     prior = Prior(dimensions, trend)
     n = len(y)
@@ -50,6 +54,8 @@ def fit(features: Array, groups: Groups, y: Array, trend: bool = False) -> Array
     eye = np.eye(n)
     basis = _basis(features)
     lines = basis @ basis.T if trend else np.zeros((n, n))
+    if kin is not None:
+        lines *= kin
 
     def loss(theta: Array) -> tuple[float, Array]:
         weights = np.exp(-2 * theta[:dimensions])
@@ -57,6 +63,8 @@ def fit(features: Array, groups: Groups, y: Array, trend: bool = False) -> Array
         r2 = (weights @ squares).reshape(n, n)
         r = np.sqrt(r2)
         decay = np.exp(-SQRT5 * r)
+        if kin is not None:
+            decay *= kin
         kernel = signal * (1 + SQRT5 * r + 5 / 3 * r2) * decay
         try:
             covariance = kernel + sum(slopes) * lines + (noise + JITTER) * eye
@@ -82,25 +90,37 @@ def fit(features: Array, groups: Groups, y: Array, trend: bool = False) -> Array
 
 
 class GaussianProcess:
-    """The posterior at given hyperparameters. `pending` points lower the variance and leave the mean (a believer)."""
+    """The posterior at given hyperparameters. `pending` points lower the variance and leave the mean (a believer).
 
-    def __init__(self, features: Array, groups: Groups, y: Array, theta: Array, pending: Array | None = None) -> None:
+    `trust` of each known point, see `hpo.samplers.trust`.
+    """
+
+    def __init__(
+        self, features: Array, groups: Groups, y: Array, theta: Array, pending: Array | None = None,
+        trust: Array | None = None,
+    ) -> None:  # fmt: skip
         dimensions = int(groups[-1]) + 1
         self._weights = np.exp(-theta[:dimensions])[groups]
         self._signal, noise = math.exp(theta[dimensions]), math.exp(theta[dimensions + 1]) + JITTER
         self._trend = math.exp(theta[dimensions + 2]) if len(theta) > dimensions + 2 else 0.0
         self._known = len(y)
-        kernel = self._kernel(features, features) + noise * np.eye(len(y))
+        self._trust, kin = trust, None if trust is None else kinship(trust)
+        kernel = self._kernel(features, features)
+        kernel = (kernel if kin is None else kernel * kin) + noise * np.eye(len(y))
         self._points, self._factor = features, np.linalg.cholesky(kernel)
         self._alpha = cho_solve((self._factor, True), y, check_finite=False)
         if pending is not None and len(pending):
             self._points = np.vstack([features, pending])
             kernel = self._kernel(self._points, self._points)
+            if trust is not None and (kin := kinship(np.concatenate([trust, np.ones(len(pending))]))) is not None:
+                kernel *= kin
             self._factor = np.linalg.cholesky(kernel + noise * np.eye(len(kernel)))
 
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the function (not of a noisy observation)."""
         kernel = self._kernel(self._points, features)
+        if self._trust is not None:
+            kernel[: self._known] *= self._trust[:, None]
         mean = self._alpha @ kernel[: self._known]
         v = solve_triangular(self._factor, kernel, lower=True, check_finite=False, overwrite_b=True)
         variance = self._signal - np.einsum("ij,ij->j", v, v)

@@ -25,9 +25,10 @@ from threadpoolctl import ThreadpoolController
 from hpo.samplers.acquisition import Search, log_expected_improvement
 from hpo.samplers.conditions import Conditions
 from hpo.samplers.cost import per_second
-from hpo.samplers.encoding import Array, Column, Encoding
+from hpo.samplers.encoding import Array, Column
 from hpo.samplers.gaussian_process import GaussianProcess, fit
 from hpo.samplers.history import Evidence, History
+from hpo.samplers.trust import kinship
 from hpo.samplers.views import SIGNED, VIEWS, View
 
 POINTS = 250  # most trials that the posterior is built on
@@ -43,7 +44,8 @@ class GPSampler(BaseSampler):
     The first `n_startup_trials` are stratified at random. Running trials count as if they had what is expected
     of them; failed ones and violated constraints (`trial.set_constraint`, or `constraints_func`, values above 0)
     lower the chance of their neighbourhood; pruned ones count with what they had reached. Several objectives are
-    left to Optuna's TPESampler. `cost_aware` seeks improvement per second: proposals then depend on measured times.
+    left to Optuna's TPESampler. Trials with the system attribute `hpo:trust` were scored on other data, see `trust`.
+    `cost_aware` seeks improvement per second: proposals then depend on measured times.
     Cost: about 10 ms an ask at 100 trials, bounded beyond.
     """
 
@@ -58,7 +60,7 @@ class GPSampler(BaseSampler):
         self._several = TPESampler(seed=self._seed)
         self._history = History()
         self._blas = ThreadpoolController().select(user_api="blas")
-        self._theta: dict[str, tuple[tuple[int, ...], Array]] = {}
+        self._theta: dict[str, tuple[tuple[object, ...], Array]] = {}
 
     def reseed_rng(self) -> None:
         """Draws depend on the trial's number, which differs between workers already."""
@@ -128,7 +130,8 @@ class GPSampler(BaseSampler):
         search = Search(score, lambda points: conditions.apply(encoding.snap(points)), encoding.choices, rng)
         known = feasible if feasible.any() else usable
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
-        seen = {_key(row) for row in np.vstack([evidence.rows, evidence.pending])}
+        own = evidence.rows[evidence.trust == 1.0]  # what was good on other data may be worth a look on these
+        seen = {_key(row) for row in np.vstack([own, evidence.pending])}
         return next((row for row in search.ranked(centers) if _key(row) not in seen), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[GaussianProcess]:
@@ -145,26 +148,23 @@ class GPSampler(BaseSampler):
     def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> GaussianProcess:
         encoding = evidence.encoding
         features = encoding.features(evidence.rows[known])
-        theta = self._learned(name, evidence.numbers[known], features, values, view, encoding)
+        theta = self._learned(name, evidence, known, features, values, view)
         kept = _subset(values, POINTS)
-        y = view.scale(values)[kept]
-        return GaussianProcess(features[kept], encoding.groups, y, theta, encoding.features(evidence.pending))
+        y, trust = view.scale(values)[kept], evidence.trust[known][kept]
+        return GaussianProcess(features[kept], encoding.groups, y, theta, encoding.features(evidence.pending), trust)
 
     def _learned(
-        self,
-        name: str,
-        numbers: npt.NDArray[np.int64],
-        features: Array,
-        values: Array,
-        view: View,
-        encoding: Encoding,
-    ) -> Array:
+        self, name: str, evidence: Evidence, known: Mask, features: Array, values: Array, view: View
+    ) -> Array:  # fmt: skip
         """Hyperparameters of the first trials: all of them up to 50, then of a number that grows by 4 %."""
+        numbers, trust = evidence.numbers[known], evidence.trust[known]
         count = len(numbers) - len(numbers) % max(1, len(numbers) // 25)
-        name, key = f"{name} {view.name}", (*encoding.names, *numbers[:count].tolist())
+        leveled = values[:count][trust[:count] < 1.0]  # they move with each configuration that is scored again
+        name, key = f"{name} {view.name}", (*evidence.encoding.names, *numbers[:count].tolist(), *leveled.tolist())
         if self._theta.get(name, (None, None))[0] != key:
             kept, y = _subset(values[:count], LEARNING_POINTS), view.scale(values[:count])
-            self._theta[name] = (key, fit(features[kept], encoding.groups, y[kept], view.trend))
+            found = fit(features[kept], evidence.encoding.groups, y[kept], view.trend, kinship(trust[kept]))
+            self._theta[name] = (key, found)
         return self._theta[name][1]
 
 

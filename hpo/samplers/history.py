@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.samplers.cost import seconds_of
 from hpo.samplers.encoding import Array, Encoding
+from hpo.samplers.trust import leveled, trust_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Evidence:
     """Finished trials in the order of their numbers; `values` is NaN and `failed` 1 where there is no result.
 
     `violations` holds one column per constraint, above 0 where it is violated, NaN where it is not known. `seconds` is
-    what a trial took.
+    what a trial took, `trust` how far it counts: below 1 it is of other data.
     """
 
     encoding: Encoding
@@ -35,6 +36,7 @@ class Evidence:
     violations: Array
     pending: Array
     seconds: Array
+    trust: Array
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
@@ -79,11 +81,15 @@ class History:
             complete = np.array([trial.state == TrialState.COMPLETE for trial in finished])
             best = np.nanmin(values[complete], initial=math.inf) if complete.any() else -math.inf
             values[~complete] = np.maximum(values[~complete], best)  # it cannot have beaten what outlived it
+        trust = np.array([trust_of(trial) for trial in finished], dtype=float)
+        rows = np.array([self._row(trial) for trial in finished]).reshape(-1, len(space))
+        if (trust < 1.0).any():
+            values = leveled(values, trust, rows)
         keys = sorted({key for trial in finished for key in trial.constraints})
         return Evidence(
             self._encoding,
             np.array([trial.number for trial in finished], dtype=np.int64),
-            np.array([self._row(trial) for trial in finished]).reshape(-1, len(space)),
+            rows,
             values,
             np.array([float(trial.state == TrialState.FAIL) for trial in finished]),
             np.array([[t.constraints.get(k, math.nan) for k in keys] for t in finished]).reshape(
@@ -91,6 +97,7 @@ class History:
             ),
             np.array(pending).reshape(-1, len(space)),
             np.array([seconds_of(trial) for trial in finished]),
+            trust,
         )
 
     def _row(self, trial: FrozenTrial) -> Array:

@@ -168,6 +168,10 @@ class Ledger:
             return self._slots("ORDER BY planned DESC, schedule LIMIT ?", limit)
         return self._slots("WHERE schedule = ? ORDER BY planned DESC LIMIT ?", schedule, limit)
 
+    def names(self) -> list[str]:
+        """All schedules that were ever looked at."""
+        return [name for (name,) in self._db.execute("SELECT name FROM schedules ORDER BY name")]
+
     def last_search(self, schedule: str) -> Slot | None:
         """The latest slot that has something to be compared with."""
         names = ", ".join(f"'{outcome}'" for outcome in SEARCHED)

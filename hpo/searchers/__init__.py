@@ -6,21 +6,26 @@ they are built, so a sweep pays only for the one it uses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hpo.errors import InputError, Problem
 from hpo.searchers.beginning import Beginning, cheap_first, opening, races
 from hpo.searchers.port import Searcher, SpaceExhausted
+from hpo.searchers.pruning import Pruning, completed, make_rule
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
 from hpo.trial import Params
 
-__all__ = ["Searcher", "SpaceExhausted", "build", "defaults", "note"]
+__all__ = ["Searcher", "SpaceExhausted", "build", "completed", "defaults", "note", "sampler_of"]
 
 
-def build(sweep: Sweep) -> Searcher:
-    """The sweep's searcher, knowing nothing yet. InputError for an unknown sampler, pruner or option."""
-    begin = opening(sweep)
+def build(sweep: Sweep, known: Sequence[Params] = ()) -> Searcher:
+    """The sweep's searcher, told of nothing yet; what it is going to be told of is `known` and not among its guesses.
+
+    InputError for an unknown sampler, pruner or option.
+    """
+    begin = opening(sweep, known)
     searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)))
     if begin.first:
         searcher = Beginning(searcher, cheap_first(begin.first) if races(sweep) else begin.first)
@@ -34,8 +39,6 @@ def build(sweep: Sweep) -> Searcher:
                 "leave the pruner out, or optimize one metric and list the others under metrics",
             )
         )
-    from hpo.searchers.pruning import Pruning, make_rule
-
     rule = make_rule(sweep.pruner.name, sweep.pruner.options)
     return Pruning(searcher, rule, sweep.metric, fold_scores=sweep.data is not None)
 
@@ -48,6 +51,12 @@ def note(sweep: Sweep) -> str:
 def defaults(sweep: Sweep) -> Params | None:
     """The parameters of the trial that shows what the library does by itself; None: no trial does."""
     return opening(sweep).defaults
+
+
+def sampler_of(sweep: Sweep) -> str | None:
+    """The name of the sampler after the first guesses; None: the engine has but one."""
+    sampler = opening(sweep).sampler
+    return sampler.name if sampler else None
 
 
 def _engine(sweep: Sweep) -> Searcher:

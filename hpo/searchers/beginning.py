@@ -35,15 +35,17 @@ class Opening:
     defaults: Params | None = None
 
 
-def opening(sweep: Sweep) -> Opening:
+def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
+    """`known`: configurations whose results the searcher is told of; those of the portfolio are not tried again."""
     search = sweep.search
     sampler = search.sampler or (Named("auto") if search.engine == "optuna" else None)
     auto = sampler is not None and sampler.name == "auto"
     size = CONFIGURATIONS if auto and search.portfolio is None else search.portfolio or 0
     library, learned = portfolio.first(sweep.space, sweep.metric.name, size) if size else ("", [])
+    learned = [params for k, params in enumerate(learned) if k == 0 or params not in known]
     defaults: list[Params] = [*learned[:1]]
     if size and not library:
-        defaults = [complete(sweep.space, known, {})] if (known := _defaults(sweep)) else []
+        defaults = [complete(sweep.space, own, {})] if (own := _defaults(sweep)) else []
     base = defaults[0] if defaults else {}
     first: list[Params] = []
     for params in [*defaults, *(complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
@@ -51,7 +53,8 @@ def opening(sweep: Sweep) -> Opening:
             first.append(params)
     said = [f"the defaults of {library or 'the model'}"] if defaults else []
     said += [f"{len(search.enqueue)} of your own"] if search.enqueue else []
-    said += [f"{len(learned) - 1} configurations that were good on other data"] if len(learned) > 1 else []
+    untried = " and were not tried in an earlier sweep" if search.warm_start else ""
+    said += [f"{len(learned) - 1} configurations that were good on other data{untried}"] if len(learned) > 1 else []
     if len(learned) > 1 and races(sweep):
         said = [f"the defaults of {library} and {said[-1]}, a cheap one first"]
     if auto:

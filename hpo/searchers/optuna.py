@@ -29,6 +29,7 @@ from hpo import samplers
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
 from hpo.samplers.cost import SECONDS
+from hpo.samplers.trust import TRUST
 from hpo.searchers.port import SpaceExhausted
 from hpo.searchers.terms import Axis, axes, check_options, seed_of, standing
 from hpo.space import Parameter, Space
@@ -179,6 +180,8 @@ class OptunaSearcher:
             values = (reached,)
         # Of a failed one nothing is known; left out, it would be the time that passed in this process.
         self._storage.set_trial_system_attr(id, SECONDS, 0.0 if trial.state == "failed" else trial.seconds)
+        if (trust := trial.memo.get("trust")) is not None:
+            self._storage.set_trial_system_attr(id, TRUST, trust)
         self._storage.set_trial_state_values(id, state, values)
         self._told.append(trial.number)
 

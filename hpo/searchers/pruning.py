@@ -77,6 +77,23 @@ class Pruning:
         return replace(trial, pruned=False, values=(self._sign * value,), finished=finished)
 
 
+def completed(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
+    """The trials of a cross-validated sweep that have a value, and the stopped ones as they would have ended, compared
+    with the best one on the same folds; by number."""
+    race = Race()
+    found: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: trial.pruned):
+        course = _Course(trial.number, metric.sign, fold_scores=True)
+        points = [course.point(report) for report in trial.reports]
+        if trial.state == "complete" and trial.values:
+            race.learn(trial.number, points, metric.sign * trial.values[0])
+            found.append(trial)
+        elif trial.state == "pruned" and (whole := race.whole(points)) is not None:
+            finished = (trial.started or 0.0) + trial.seconds * whole[1]
+            found.append(replace(trial, pruned=False, values=(metric.sign * whole[0],), finished=finished))
+    return sorted(found, key=lambda trial: trial.number)
+
+
 class _Course:
     """A trial's reports so far, condensed into the next point."""
 
