@@ -75,7 +75,7 @@ def run(
         said = f"resumed after {len(progress.ended)} trials" if claimed.resumed else journal.fact("said")
         progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
-        unpublished: str | None = None
+        unpublished = refused = None
         try:
             with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
                 drive(journal, earlier.searcher(journal, sweep), slots, progress, interrupts, show)
@@ -83,8 +83,11 @@ def run(
             state = "interrupted" if interrupts else "finished"
         except Interrupted:
             unpublished = "not waited for" if publisher else None
+        except InputError as error:  # found by a worker; the same command goes on once it is put right
+            refused = str(error).partition("\n")[0]
+            raise
         finally:
-            stopped = interrupts.name or progress.stopped
+            stopped = interrupts.name or progress.stopped or refused
             best = progress.best and progress.best.number
             journal.record(state=state, stopped=stopped, seconds=progress.seconds, best=best)
         if publisher is not None and unpublished is None:  # it goes on without us

@@ -106,6 +106,19 @@ def settle(scheduler: Scheduler) -> None:
         pass
 
 
+def an_hour_later(machine: Machine, scheduler: Scheduler) -> Scheduler:
+    machine.sleep(HOUR)
+    settle(scheduler)
+    return scheduler
+
+
+def begun(machine: Machine, *jobs: Job) -> Scheduler:
+    """A scheduler that began at noon, and has looked after an hour, when the first slot was due."""
+    scheduler = machine.scheduler(*(jobs or [hourly()]))
+    settle(scheduler)
+    return an_hour_later(machine, scheduler)
+
+
 def hourly(**keys: Any) -> Job:
     return Job("flights", Recurrence("@hourly", **keys))
 
@@ -147,13 +160,9 @@ def test_two_years_of_hourly_and_weekly_slots_in_two_zones_run_once_each(tmp_pat
 
 
 def test_a_slot_gets_what_became_of_the_last_search(machine: Machine) -> None:
-    scheduler = machine.scheduler(Job("flights", Recurrence("@hourly", "Europe/Berlin"), {"space": "flights.yaml"}))
     machine.ends = Ended(0, {"outcome": "promoted", "reason": "", "score": 0.7})
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine, Job("flights", Recurrence("@hourly", "Europe/Berlin"), {"space": "flights.yaml"}))
+    an_hour_later(machine, scheduler)
     assert machine.requests[0] == {
         "space": "flights.yaml", "schedule": "flights", "planned": NOON + HOUR, "at": "2026-11-23T14:00+01:00",
         "previous": None,
@@ -162,11 +171,8 @@ def test_a_slot_gets_what_became_of_the_last_search(machine: Machine) -> None:
 
 
 def test_a_failed_slot_is_tried_again_and_then_given_up(machine: Machine) -> None:
-    scheduler = machine.scheduler(hourly(retries=2))
     machine.ends = Ended(3, None, "exit code 3: no usable model")
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine, hourly(retries=2))
     for minutes in (4.9, 0.2, 9.7, 0.4):
         assert outcomes(machine) == [(1, "waiting")]
         machine.sleep(60 * minutes)
@@ -179,25 +185,17 @@ def test_a_failed_slot_is_tried_again_and_then_given_up(machine: Machine) -> Non
 
 def test_a_slot_that_comes_while_one_runs(machine: Machine) -> None:
     machine.ends = None
-    scheduler = machine.scheduler(hourly())
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine)
+    an_hour_later(machine, scheduler)
     machine.processes[0].ended = KEPT
     settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    an_hour_later(machine, scheduler)
     assert outcomes(machine) == [(1, "kept"), (2, "skipped"), (3, "running")]
 
 
 def test_what_runs_is_gone_on_with_after_a_stop(machine: Machine) -> None:
     machine.ends = None
-    scheduler = machine.scheduler(hourly())
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine)
     scheduler.stop()
     assert machine.processes[0].signals == [15]
     machine.processes[0].ended = Ended(143, None, "exit code 143")
@@ -214,10 +212,7 @@ def test_what_runs_is_gone_on_with_after_a_stop(machine: Machine) -> None:
 
 def test_a_process_that_does_not_stop_is_killed(machine: Machine) -> None:
     machine.ends = None
-    scheduler = machine.scheduler(hourly())
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine)
     scheduler.stop()
     machine.sleep(KILL - 1)
     scheduler.look()
@@ -229,10 +224,7 @@ def test_a_process_that_does_not_stop_is_killed(machine: Machine) -> None:
 
 def test_a_dead_schedulers_slot_is_taken_over_at_once_on_its_machine(machine: Machine) -> None:
     machine.ends = None
-    dead = machine.scheduler(hourly())
-    settle(dead)
-    machine.sleep(HOUR)
-    settle(dead)
+    begun(machine)
     machine.ledger.close()
     machine.sleep(1)
     other = machine.scheduler(hourly())
@@ -247,10 +239,7 @@ def test_a_dead_schedulers_slot_is_taken_over_at_once_on_its_machine(machine: Ma
 
 def test_and_from_another_machine_when_its_beat_has_stood_still(machine: Machine) -> None:
     machine.ends = None
-    remote = machine.scheduler(hourly())
-    settle(remote)
-    machine.sleep(HOUR)
-    settle(remote)
+    remote = begun(machine)
     far = machine.ledger
     machine.holder = "other kernel/1"
     machine.locks.clear()
@@ -277,10 +266,7 @@ def test_and_from_another_machine_when_its_beat_has_stood_still(machine: Machine
 
 def test_a_tick_that_finds_another_machines_slot_stays_until_it_knows(machine: Machine) -> None:
     machine.ends = None
-    remote = machine.scheduler(hourly())
-    settle(remote)
-    machine.sleep(HOUR)
-    settle(remote)
+    begun(machine)
     machine.ledger.close()
     machine.holder = "other kernel/1"
     machine.locks.clear()
@@ -295,10 +281,7 @@ def test_a_tick_that_finds_another_machines_slot_stays_until_it_knows(machine: M
 
 def test_without_its_ledger_a_scheduler_stops_before_others_take_over(machine: Machine, tmp_path: Path) -> None:
     machine.ends = None
-    scheduler = machine.scheduler(hourly())
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine)
     machine.ledger._db.execute("PRAGMA busy_timeout=10")
     with closing(sqlite3.connect(tmp_path / "schedule.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")  # nobody can write
@@ -350,10 +333,7 @@ def test_a_clock_that_is_set_does_no_harm(machine: Machine) -> None:
 def test_slots_of_several_schedules_wait_for_room(machine: Machine) -> None:
     machine.ends = None
     jobs = [Job(name, Recurrence("@hourly")) for name in ("a", "b")]
-    scheduler = machine.scheduler(*jobs)
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine, *jobs)
     assert [process.key for process in machine.processes] == [f"a@{NOON + HOUR}"]
     machine.processes[0].ended = KEPT
     settle(scheduler)
@@ -366,8 +346,7 @@ def test_what_is_worth_telling_is_told_once(machine: Machine) -> None:
     skipped, failed = Ended(0, {"outcome": "skipped", "reason": "nothing has changed"}), Ended(1, None, "exit code 1")
     promoted = Ended(0, {"outcome": "promoted", "reason": "better", "diff": "roc_auc 0.7 -> 0.8"})
     for machine.ends in (promoted, *[skipped] * 7, failed, failed, failed, KEPT, failed):
-        machine.sleep(HOUR)
-        settle(scheduler)
+        an_hour_later(machine, scheduler)
     assert [(notice.body["event"], notice.body["in_a_row"]) for notice in machine.told] == [
         ("promoted", 1), ("skipped", 3), ("skipped", 6), ("failed", 2),
     ]  # fmt: skip
@@ -381,10 +360,7 @@ def test_a_notice_that_cannot_be_sent_is_sent_later(tmp_path: Path) -> None:
             return "refused" if len(self.told) < 3 else None
 
     machine = Deaf(tmp_path, Ended(0, {"outcome": "promoted", "reason": ""}))
-    scheduler = machine.scheduler(hourly(notify=Notify("HOOK")))
-    settle(scheduler)
-    machine.sleep(HOUR)
-    settle(scheduler)
+    scheduler = begun(machine, hourly(notify=Notify("HOOK")))
     for seconds, tries in ((1, 1), (60, 2), (60, 2), (60, 3), (600, 3)):
         machine.sleep(seconds)
         settle(scheduler)
