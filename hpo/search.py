@@ -8,6 +8,7 @@ searcher is rebuilt by telling it the journal's trials again. So this process ma
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -75,7 +76,7 @@ def run(
         said = f"resumed after {len(progress.ended)} trials" if claimed.resumed else journal.fact("said")
         progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
-        unpublished = refused = None
+        unpublished: str | None = None
         try:
             with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
                 drive(journal, earlier.searcher(journal, sweep), slots, progress, interrupts, show)
@@ -83,11 +84,8 @@ def run(
             state = "interrupted" if interrupts else "finished"
         except Interrupted:
             unpublished = "not waited for" if publisher else None
-        except InputError as error:  # found by a worker; the same command goes on once it is put right
-            refused = str(error).partition("\n")[0]
-            raise
         finally:
-            stopped = interrupts.name or progress.stopped or refused
+            stopped = interrupts.name or progress.stopped or _refused(sys.exception())
             best = progress.best and progress.best.number
             journal.record(state=state, stopped=stopped, seconds=progress.seconds, best=best)
         if publisher is not None and unpublished is None:  # it goes on without us
@@ -109,6 +107,12 @@ def run(
             signal=interrupts.number,
             stopped=stopped,
         )
+
+
+def _refused(error: BaseException | None) -> str | None:
+    """What a worker found wrong in the user's input; the same command goes on once it is put right."""
+    lines = [line.strip() for line in str(error).splitlines()] if isinstance(error, InputError) else []
+    return " ".join([*lines[:1], *lines[1:][-1:]]) or None
 
 
 def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, show: Show) -> str | None:

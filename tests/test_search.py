@@ -20,6 +20,7 @@ from hpo.executors.port import KeepTrial
 from hpo.journal import Journal
 from hpo.progress import Progress
 from hpo.searchers import Searcher
+from hpo.status import status
 from hpo.trial import Failure, Report, Trial
 from tests.data.sweeps import BUNDLED
 from tests.sweeps import dies, dies_once, every_third_fails, function_sweep, inline, loss, naps, raises, same, two
@@ -392,3 +393,21 @@ def test_no_usable_model_is_exit_code_3(folder: Path) -> None:
     assert "4 failed" in said
     assert "1 failed: ValueError: no value for trial 0\n" in said
     assert "second line" not in said
+
+
+def test_what_a_worker_finds_wrong_is_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the same command goes on with the same sweep once it is put right."""
+    monkeypatch.chdir(tmp_path)
+    good = "def loss(params, trial):\n    return params['x']\n"
+    (tmp_path / "mine.py").write_text(f"import nothing_like_it\n{good}")
+    text = "name: mine\nobjective: mine:loss\nmetric: {name: loss, direction: minimize}\n"
+    (tmp_path / "mine.yaml").write_text(
+        f"{text}space: {{x: {{float: [0, 1]}}}}\nsearch: {{engine: random, trials: 2}}\n"
+    )
+    with pytest.raises(InputError, match="nothing_like_it"):
+        hpo.run(hpo.load("mine.yaml"), tracking=None)
+    (path,) = (tmp_path / ".hpo").glob("*.journal")
+    assert "ModuleNotFoundError: No module named 'nothing_like_it'" in status(path)["stopped"]
+    (tmp_path / "mine.py").write_text(good)
+    assert len(hpo.run(hpo.load("mine.yaml"), tracking=None).all_trials) == 2
+    assert status(sorted((tmp_path / ".hpo").glob("*.journal"))[-1])["stopped"] is None
