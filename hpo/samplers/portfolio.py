@@ -1,8 +1,8 @@
 """First configurations that were good on many other data sets, fitted into a search space.
 
-Called by `hpo.searchers`. A portfolio is a JSON file in `portfolios/`, made by `scripts/portfolio`: it is found by the
-names of the parameters, since people tune one library under few names. The library's own defaults come first, so that
-no search can end worse than no search.
+Called by `hpo.searchers`. A portfolio is a JSON file in `portfolios/`, made by `scripts/portfolio` (XGBoost) or
+`scripts/portfolio_flaml`: it is found by the model's name, else by those of the parameters, since people tune one
+library under few names. The library's own defaults come first, so that no search can end worse than no search.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Portfolio:
     """
 
     library: str
+    models: tuple[str, ...]  # how the names of its classes begin
     names: Mapping[str, str]  # also known as -> name in the file
     defaults: Params
     sets: tuple[Mapping[str, Any], ...]
@@ -61,26 +62,36 @@ class Portfolio:
         return space.sample(value)
 
 
-def first(space: Space, metric: str, count: int) -> tuple[str, list[dict[str, Value]]]:
+def first(space: Space, metric: str, count: int, model: str | None = None) -> tuple[str, list[dict[str, Value]]]:
     """The library, its defaults and up to `count` configurations, no two the same; ("", []) for an unknown space."""
-    known = max(_shipped(), key=lambda portfolio: portfolio.knows(space))
+    known = matching(space, model)
     found: list[dict[str, Value]] = []
-    if known.knows(space):
+    if known is not None:
         for wished in known.configurations(space, metric):
             fitted = known.fit(space, wished)
             if fitted not in found:
                 found.append(fitted)
             if len(found) == count + 1:
                 break
-    return (known.library if found else ""), found
+    return (known.library if known else ""), found
+
+
+def matching(space: Space, model: str | None = None) -> Portfolio | None:
+    """The portfolio of the model, a dotted path, or of the library whose parameters these are."""
+    name = (model or "").rpartition(".")[2]
+    best = max(_shipped(), key=lambda p: (bool(p.knows(space)) and name.startswith(p.models), p.knows(space)))
+    return best if best.knows(space) else None
 
 
 @cache
 def _shipped() -> tuple[Portfolio, ...]:
-    read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    # From the end: a space that says as little of XGBoost as of LightGBM is taken for the former's.
+    paths = sorted(FOLDER.glob("*.json"), reverse=True)
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return tuple(
         Portfolio(
             made["library"],
+            tuple(made["models"]),
             {other: name for name, others in made["names"].items() for other in others},
             made["defaults"],
             tuple(made["sets"]),
@@ -108,11 +119,15 @@ def _balanced(wished: Params, space: Space, names: Mapping[str, str]) -> Params:
 
 def nearest(parameter: Parameter, wished: Value) -> Value:
     """The parameter's value that comes closest; the middle where nothing is close."""
+    number = wished if isinstance(wished, (int, float)) and not isinstance(wished, bool) else None
     if isinstance(parameter, Choice):
-        return wished if parameter.check(wished) is None else parameter.values[0]
-    if isinstance(wished, bool) or not isinstance(wished, (int, float)):
+        if parameter.check(wished) is None or number is None:
+            return wished if parameter.check(wished) is None else parameter.values[0]
+        numbers = [v for v in parameter.values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        return min(numbers, key=lambda v: abs(v - number), default=parameter.values[0])
+    if number is None:
         return middle(parameter)
-    x = min(max(wished, parameter.low), parameter.high)
+    x = min(max(number, parameter.low), parameter.high)
     if parameter.step is not None:
         x = parameter.low + round((x - parameter.low) / parameter.step) * parameter.step
         x = x if x <= parameter.high else x - parameter.step

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from hpo.sweep import Named, Sweep
 from hpo.trial import Params, Report, Trial
 
 LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost")
-DEEP = 7  # levels, beyond which a tree hardly costs more
+DEEP = 7.0  # levels, beyond which a tree hardly costs more
+LEAVES = ("num_leaves", "max_leaf_nodes", "max_leaves")
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
 FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
@@ -41,11 +43,12 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
     sampler = search.sampler or (Named("auto") if search.engine == "optuna" else None)
     auto = sampler is not None and sampler.name == "auto"
     size = CONFIGURATIONS if auto and search.portfolio is None else search.portfolio or 0
-    library, learned = portfolio.first(sweep.space, sweep.metric.name, size) if size else ("", [])
+    library, learned = portfolio.first(sweep.space, sweep.metric.name, size, sweep.model) if size else ("", [])
     learned = [params for k, params in enumerate(learned) if k == 0 or params not in known]
     defaults: list[Params] = [*learned[:1]]
-    if size and not library:
-        defaults = [complete(sweep.space, own, {})] if (own := _defaults(sweep)) else []
+    if size and (own := _defaults(sweep)) and (not library or (sweep.model or "").startswith("sklearn.")):
+        # A portfolio's defaults are one of several classes; scikit-learn says by itself what each one's are.
+        defaults = [complete(sweep.space, own, learned[0] if learned else {})]
     base = defaults[0] if defaults else {}
     first: list[Params] = []
     for params in [*defaults, *(complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
@@ -78,9 +81,11 @@ def cheap_first(first: Sequence[Params]) -> tuple[Params, ...]:
     """
 
     def cost(params: Params) -> float:
-        rounds, depth = (params.get(name) for name in ("n_estimators", "max_depth"))
-        trees = rounds if isinstance(rounds, (int, float)) else 1
-        return trees * 2.0 ** min(depth if isinstance(depth, (int, float)) and depth > 0 else DEEP, DEEP)
+        trees, depth, leaves = (
+            min((float(v) for n in names if isinstance(v := params.get(n), (int, float)) and v > 0), default=most)
+            for names, most in ((("n_estimators", "max_iter"), 1.0), (("max_depth",), DEEP), (LEAVES, 2.0**DEEP))
+        )
+        return trees * min(math.exp2(min(depth, DEEP)), leaves)
 
     defaults, *learned = first
     learned.sort(key=cost)
@@ -118,7 +123,10 @@ def _chosen(sweep: Sweep) -> tuple[Named, str]:
 
 
 def _defaults(sweep: Sweep) -> dict[str, Any]:
-    """What the model's own signature says, of the parameters that are searched; code of the user's is not run here."""
+    """What the model's own signature says, of the parameters that are searched, as far as the space can say it.
+
+    Code of the user's is not run here.
+    """
     module, _, name = (sweep.model or "").rpartition(".")
     if module.split(".")[0] not in LIBRARIES:
         return {}
@@ -126,7 +134,8 @@ def _defaults(sweep: Sweep) -> dict[str, Any]:
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     except (ImportError, AttributeError, ValueError, TypeError):
         return {}  # what is wrong with the model is said by who builds the objective
-    return {n: parameters[n].default for n in sweep.space.names if n in parameters and _plain(parameters[n].default)}
+    known = [(p, parameters[p.name].default) for p in sweep.space.parameters if p.name in parameters]
+    return {p.name: v for p, v in known if isinstance(v, (int, float)) or (isinstance(p, Choice) and _plain(v))}
 
 
 def _plain(value: Any) -> bool:

@@ -73,6 +73,56 @@ def test_other_spaces_have_none(space: Space) -> None:
     assert portfolio.first(space, "log_loss", 8) == ("", [])
 
 
+LIGHTGBM = Space(
+    (
+        Int("num_leaves", 8, 128, log=True),
+        Float("learning_rate", 0.01, 0.3, log=True),
+        Int("n_estimators", 50, 400),
+        Int("max_depth", 3, 12),
+        Choice("lambda_l2", (0, 1, 10)),
+    )
+)
+HISTOGRAMS = Space(
+    (
+        Int("max_leaf_nodes", 8, 64),
+        Int("min_samples_leaf", 5, 50),
+        Float("learning_rate", 0.02, 0.3),
+        Int("max_iter", 50, 300),
+    )
+)
+FOREST = Space((Float("max_features", 0.1, 1.0), Int("min_samples_leaf", 1, 20, log=True), Int("max_depth", 4, 32)))
+
+
+@pytest.mark.parametrize(
+    ("space", "model", "library"),
+    [
+        (LIGHTGBM, None, "LightGBM"),
+        (LIGHTGBM, "lightgbm.LGBMRegressor", "LightGBM"),
+        (HISTOGRAMS, None, "HistGradientBoosting"),
+        (FOREST, "sklearn.ensemble.RandomForestRegressor", "random forests"),
+        (FOREST, "sklearn.ensemble.ExtraTreesClassifier", "extra trees"),
+        (XGBOOST, "xgboost.XGBClassifier", "XGBoost"),
+        (XGBOOST, "lightgbm.LGBMClassifier", "LightGBM"),
+        (XGBOOST, None, "XGBoost"),
+    ],
+)
+def test_the_model_decides_and_else_the_names_do(space: Space, model: str | None, library: str) -> None:
+    for metric in ("log_loss", "accuracy", "roc_auc"):
+        name, first = portfolio.first(space, metric, 8, model)
+        assert name == library
+        assert len(first) > 3
+        assert all(params in space for params in first)
+        assert len({tuple(params.items()) for params in first}) == len(first)
+
+
+def test_what_a_file_has_under_another_name_and_without_a_limit() -> None:
+    """A depth without limit is the greatest of the space, a choice among numbers the nearest of them."""
+    _, [defaults, *learned] = portfolio.first(LIGHTGBM, "log_loss", 8)
+    assert defaults == {"num_leaves": 31, "learning_rate": 0.1, "n_estimators": 100, "max_depth": 12, "lambda_l2": 0}
+    assert {params["lambda_l2"] for params in learned} > {0}
+    assert portfolio.first(HISTOGRAMS, "log_loss", 8)[1][0]["max_iter"] == 100
+
+
 def test_the_bundled_space_has_one() -> None:
     space = load("xgb.yaml").space
     assert len(portfolio.first(space, "log_loss", 8)[1]) == 9

@@ -45,6 +45,20 @@ def test_auto_asks_the_model_for_its_defaults() -> None:
     assert searchers.defaults(mine) == found.first[0], "whatever is tried beside them"
 
 
+def test_a_portfolio_begins_with_the_defaults_of_this_very_class() -> None:
+    """Those of a forest that classifies are not those of one that predicts numbers."""
+    features = Choice("max_features", ("sqrt", 1.0)), Float("min_impurity_decrease", 0.0, 0.1), Int("max_depth", 2, 9)
+    for task, wanted in (("Classifier", "sqrt"), ("Regressor", 1.0)):
+        found = opening(sweep(Space(features), model=f"sklearn.ensemble.RandomForest{task}"))
+        assert found.defaults == {"max_features": wanted, "min_impurity_decrease": 0.0, "max_depth": 9}
+        assert "the defaults of random forests, then " in found.note
+
+
+def test_who_says_nothing_of_its_defaults_has_no_trial_of_them() -> None:
+    space = Space((Float("C", 0.01, 100.0), Int("max_depth", 1, 9)))
+    assert opening(sweep(space, model="sklearn.tree.DecisionTreeClassifier")).defaults is None, "None is no depth"
+
+
 def test_auto_leaves_wide_spaces_and_several_metrics_to_tpe() -> None:
     wide = Space(tuple(Choice(f"c{k}", tuple("abcdefg")) for k in range(15)))
     assert opening(sweep(wide)).sampler == Named("tpe")
