@@ -206,7 +206,7 @@ class Buggy:
 def test_a_buggy_searcher_loses_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = function_sweep(search={"trials": 12})
     with monkeypatch.context() as patch:
-        patch.setattr(searchers, "build", lambda sweep: Buggy(build(sweep)))
+        patch.setattr(searchers, "build", lambda sweep, known: Buggy(build(sweep, known)))
         with pytest.raises(RuntimeError, match="a bug in the sampler"):
             inline(tmp_path, sweep)
     shown: list[int] = []
