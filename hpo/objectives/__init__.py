@@ -31,7 +31,10 @@ class ModelObjective:
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """The engine; never the user's own code, which might start a thread or connect to something."""
+        """The engine; never the user's own code, which might start a thread or connect to something. Nothing where
+        trials use a graphics processor: what has met CUDA cannot be forked."""
+        if self.sweep.resources.gpus or "device" in {*self.sweep.fixed, *self.sweep.space.names}:
+            return ()
         if self.sweep.model in XGBOOST:
             return ("hpo.objectives.xgboost",)
         module = (self.sweep.model or "").rpartition(".")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hpo.executors.slots import gpus
 from hpo.objectives.folds import fold_order
 from hpo.objectives.xgboost import is_reported
 from hpo.space import Float, Space
-from hpo.sweep import Search, Sweep, Validation
+from hpo.sweep import Resources, Search, Sweep, Validation
 from hpo.trial import Trial
 from tests.data.sweeps import bundled
 
@@ -184,3 +185,14 @@ def test_on_a_graphics_processor_scores_are_close_and_the_bins_are_kept(tmp_path
     sweep, dataset = bundled("flights", tmp_path)
     here, there = (run(sweep, dataset, {"device": device, "n_estimators": 50}) for device in ("cpu", "cuda"))
     assert there.values == pytest.approx(here.values, abs=0.01)
+
+
+def test_nothing_that_has_met_cuda_is_forked(tmp_path: Path) -> None:
+    sweep, dataset = bundled("segment", tmp_path, 300, metrics=("accuracy",))
+    assert objectives.ModelObjective(sweep, dataset).imports == ("hpo.objectives.xgboost",)
+    for changed in ({"fixed": {"device": "cuda"}}, {"resources": Resources(gpus=0.5)}):
+        assert objectives.ModelObjective(dataclasses.replace(sweep, **changed), dataset).imports == ()
+    other = dataclasses.replace(sweep, model="sklearn.ensemble.RandomForestClassifier")
+    assert objectives.ModelObjective(other, dataset).imports == ("hpo.objectives.estimator", "sklearn.ensemble")
+    own = dataclasses.replace(sweep, model="my_models.Forest")
+    assert objectives.ModelObjective(own, dataset).imports == ("hpo.objectives.estimator",)
