@@ -1,4 +1,5 @@
-"""Gaussian-process regression for some hundred points: Matérn 5/2, one length scale a parameter, perhaps a trend.
+"""Gaussian-process regression for some hundred points: Matérn 5/2, one length scale a parameter, perhaps a trend or a
+mean that was learned elsewhere.
 
 Called by `gp_sampler`. The search for hyperparameters starts from the centre of their priors each time, never from the
 last fit: so the same trials give the same model, whatever was asked before. Priors: Hvarfner et al., "Vanilla Bayesian
@@ -8,6 +9,7 @@ Optimization Performs Great in High Dimensions" (2024), length scales that grow 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,38 +24,71 @@ SQRT5 = math.sqrt(5.0)
 JITTER = 1e-6
 STEPS = 15  # of the hyperparameters' search; it has converged to a tenth of a nat by then
 
+WORST = 1.5  # of what was learned on other data sets: a loss beyond counts as that
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Points as a model sees them: features, functions of them to be added up with unknown weights, a known mean.
+
+    `trust` is 1 but for results of other data, see `hpo.samplers.trust`.
+    """
+
+    features: Array
+    lines: Array
+    mean: Array
+    trust: Array
+
+    @classmethod
+    def plain(cls, features: Array, lines: Array | None = None) -> Inputs:
+        n = len(features)
+        return cls(features, np.empty((n, 0)) if lines is None else lines, np.zeros(n), np.ones(n))
+
+    def take(self, kept: Groups) -> Inputs:
+        return Inputs(self.features[kept], self.lines[kept], self.mean[kept], self.trust[kept])
+
+    def join(self, other: Inputs) -> Inputs:
+        return Inputs(
+            np.vstack([self.features, other.features]),
+            np.vstack([self.lines, other.lines]),
+            np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.trust, other.trust]),
+        )
+
 
 class Prior:
-    """Log-normal priors of length scales, signal and noise variance, and the trend's; all in logarithms."""
+    """Log-normal priors of length scales, signal and noise variance, and the lines'; all in logarithms.
 
-    def __init__(self, dimensions: int, trend: bool) -> None:
+    `learned` are the signal and the noise that were left on other data sets, where the lines say how those differed.
+    """
+
+    def __init__(self, dimensions: int, lines: bool = False, learned: tuple[float, float] | None = None) -> None:
         scale = math.log(0.5) + max(0.5 * math.log(dimensions / 3), 0.0)
-        self.mean = np.array([scale] * dimensions + [0.0, -5.0, -2.0][: 2 + trend])
-        self.variance = np.array([1.0] * dimensions + [1.0, 2.25, 2.0][: 2 + trend])
+        variances = [*learned, 0.0] if learned else [0.0, -5.0, -2.0][: 2 + lines]
+        spread = [0.5, 1.0, 0.5] if learned else [1.0, 2.25, 2.0][: 2 + lines]
+        self.mean = np.array([scale] * dimensions + variances)
+        self.variance = np.array([1.0] * dimensions + spread)
         limits = [(-4.0, 4.0), (-12.0, 1.0), (-9.0, 3.0)]
-        self.bounds = [(math.log(0.03), math.log(30.0))] * dimensions + limits[: 2 + trend]
+        self.bounds = [(math.log(0.03), math.log(30.0))] * dimensions + limits[: len(variances)]
 
 
-def _basis(features: Array) -> Array:
+def trend(features: Array) -> Array:
     """A straight line and a parabola along each feature."""
     x = 2 * features - 1
     return np.hstack([x, x * x - 1 / 3])
 
 
-def fit(features: Array, groups: Groups, y: Array, trend: bool = False, kin: Array | None = None) -> Array:
-    """The most probable hyperparameters: log length scales, log variances of signal, noise (and trend).
-
-    `kin`: the correlation of each two values beside that of their points, see `hpo.samplers.trust`.
-    """
+def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
+    """The most probable hyperparameters: log length scales, log variances of signal, noise (and lines)."""
+    features, y = inputs.features, y - inputs.mean
     dimensions = int(groups[-1]) + 1
-    prior = Prior(dimensions, trend)
     n = len(y)
     squares = np.zeros((dimensions, n * n))
     for column, group in enumerate(groups):
         squares[group] += np.square(features[:, column, None] - features[:, column]).ravel()
     eye = np.eye(n)
-    basis = _basis(features)
-    lines = basis @ basis.T if trend else np.zeros((n, n))
+    lines = inputs.lines @ inputs.lines.T
+    kin = kinship(inputs.trust)
     if kin is not None:
         lines *= kin
 
@@ -89,47 +124,60 @@ def fit(features: Array, groups: Groups, y: Array, trend: bool = False, kin: Arr
     return np.asarray(found.x)
 
 
+def matched(inputs: Inputs, groups: Groups, values: Array, prior: Prior) -> Array:
+    """Values moved and stretched until nothing makes them likelier: they are then in the units of the known mean.
+
+    With covariance K and mean m the likelihood of y = a v + b, a > 0, has its maximum at a root of a quadratic.
+    """
+    n = len(values)
+    model = GaussianProcess(inputs, groups, np.zeros(n), prior.mean)
+    inverse = cho_solve((model._factor, True), np.eye(n), check_finite=False)
+    ones = inverse.sum(0)
+    free = inverse - np.outer(ones, ones) / ones.sum()  # of any shift
+    y = (values - np.median(values)) / (values.std() or 1.0)
+    for _ in range(3):
+        with_mean, with_self = float(y @ free @ inputs.mean), float(y @ free @ y)
+        stretch = (with_mean + math.sqrt(with_mean**2 + 4 * n * with_self)) / (2 * with_self or 1.0)
+        shift = float(ones @ (inputs.mean - stretch * y)) / ones.sum()
+        y = np.minimum(stretch * y + shift, WORST)
+    return np.asarray(y)
+
+
 class GaussianProcess:
     """The posterior at given hyperparameters. `pending` points lower the variance and leave the mean (a believer).
 
-    `trust` of each known point, see `hpo.samplers.trust`.
+    Points of other data are believed as far as their trust goes, see `hpo.samplers.trust`.
     """
 
-    def __init__(
-        self, features: Array, groups: Groups, y: Array, theta: Array, pending: Array | None = None,
-        trust: Array | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, inputs: Inputs, groups: Groups, y: Array, theta: Array, pending: Inputs | None = None) -> None:
         dimensions = int(groups[-1]) + 1
         self._weights = np.exp(-theta[:dimensions])[groups]
-        self._signal, noise = math.exp(theta[dimensions]), math.exp(theta[dimensions + 1]) + JITTER
-        self._trend = math.exp(theta[dimensions + 2]) if len(theta) > dimensions + 2 else 0.0
+        self._signal, self._noise = math.exp(theta[dimensions]), math.exp(theta[dimensions + 1]) + JITTER
+        self._slope = math.exp(theta[dimensions + 2]) if len(theta) > dimensions + 2 else 0.0
         self._known = len(y)
-        self._trust, kin = trust, None if trust is None else kinship(trust)
-        kernel = self._kernel(features, features)
-        kernel = (kernel if kin is None else kernel * kin) + noise * np.eye(len(y))
-        self._points, self._factor = features, np.linalg.cholesky(kernel)
-        self._alpha = cho_solve((self._factor, True), y, check_finite=False)
-        if pending is not None and len(pending):
-            self._points = np.vstack([features, pending])
-            kernel = self._kernel(self._points, self._points)
-            if trust is not None and (kin := kinship(np.concatenate([trust, np.ones(len(pending))]))) is not None:
-                kernel *= kin
-            self._factor = np.linalg.cholesky(kernel + noise * np.eye(len(kernel)))
+        self._points, self._factor = inputs, np.linalg.cholesky(self._covariance(inputs))
+        self._alpha = cho_solve((self._factor, True), y - inputs.mean, check_finite=False)
+        if pending is not None and len(pending.mean):
+            self._points = inputs.join(pending)
+            self._factor = np.linalg.cholesky(self._covariance(self._points))
 
-    def predict(self, features: Array) -> tuple[Array, Array]:
+    def _covariance(self, points: Inputs) -> Array:
+        kernel, kin = self._kernel(points, points), kinship(points.trust)
+        return (kernel if kin is None else kernel * kin) + self._noise * np.eye(len(kernel))
+
+    def predict(self, inputs: Inputs) -> tuple[Array, Array]:
         """Mean and standard deviation of the function (not of a noisy observation)."""
-        kernel = self._kernel(self._points, features)
-        if self._trust is not None:
-            kernel[: self._known] *= self._trust[:, None]
-        mean = self._alpha @ kernel[: self._known]
+        kernel = self._kernel(self._points, inputs)
+        kernel *= self._points.trust[:, None]
+        mean = inputs.mean + self._alpha @ kernel[: self._known]
         v = solve_triangular(self._factor, kernel, lower=True, check_finite=False, overwrite_b=True)
         variance = self._signal - np.einsum("ij,ij->j", v, v)
-        if self._trend:
-            variance += self._trend * np.square(_basis(features)).sum(1)
+        if self._slope:
+            variance += self._slope * np.square(inputs.lines).sum(1)
         return mean, np.sqrt(np.maximum(variance, 1e-10))
 
-    def _kernel(self, one: Array, other: Array) -> Array:
-        a, b = one * self._weights, other * self._weights
+    def _kernel(self, one: Inputs, other: Inputs) -> Array:
+        a, b = one.features * self._weights, other.features * self._weights
         r2 = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
         np.maximum(r2, 0.0, out=r2)
         r = SQRT5 * np.sqrt(r2)
@@ -140,6 +188,6 @@ class GaussianProcess:
         np.exp(r, out=r)
         r2 *= r
         r2 *= self._signal
-        if self._trend:
-            r2 += self._trend * (_basis(one) @ _basis(other).T)
+        if self._slope:
+            r2 += self._slope * (one.lines @ other.lines.T)
         return np.asarray(r2)

@@ -11,6 +11,7 @@ import math
 import secrets
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,18 @@ from threadpoolctl import ThreadpoolController
 from hpo.samplers.acquisition import Search, log_expected_improvement
 from hpo.samplers.conditions import Conditions
 from hpo.samplers.cost import per_second
-from hpo.samplers.encoding import Array, Column
-from hpo.samplers.gaussian_process import GaussianProcess, fit
+from hpo.samplers.encoding import Array, Column, Encoding
+from hpo.samplers.experience import LEFT, Experience
+from hpo.samplers.gaussian_process import GaussianProcess, Inputs, Prior, fit, matched, trend
 from hpo.samplers.history import Evidence, History
-from hpo.samplers.trust import kinship
-from hpo.samplers.views import SIGNED, VIEWS, View
+from hpo.samplers.views import LEARNED, SIGNED, VIEWS, View
 
-POINTS = 250  # most trials that the posterior is built on
+POINTS = 200  # most trials that the posterior is built on
 LEARNING_POINTS = 120  # most trials that hyperparameters are learned from
 
 Mask = npt.NDArray[np.bool_]
 Constraints = Callable[[FrozenTrial], Sequence[float]]
+Predict = Callable[[Array], tuple[Array, Array]]  # from points to means and standard deviations
 
 
 class GPSampler(BaseSampler):
@@ -46,17 +48,19 @@ class GPSampler(BaseSampler):
     lower the chance of their neighbourhood; pruned ones count with what they had reached. Several objectives are
     left to Optuna's TPESampler. Trials with the system attribute `hpo:trust` were scored on other data, see `trust`.
     `cost_aware` seeks improvement per second: proposals then depend on measured times.
+    `experience` is what is known of the parameters from other data sets (`hpo.samplers.experience.of`).
     Cost: about 10 ms an ask at 100 trials, bounded beyond.
     """
 
     def __init__(
-        self, seed: int | None = None, *, n_startup_trials: int = 8, constraints_func: Constraints | None = None,
-        cost_aware: bool = False,
+        self, seed: int | None = None, *, n_startup_trials: int = 5, constraints_func: Constraints | None = None,
+        cost_aware: bool = False, experience: Experience | None = None,
     ) -> None:  # fmt: skip
         self._seed = secrets.randbits(32) if seed is None else seed
         self._startup = n_startup_trials
         self._constraints = constraints_func
         self._cost_aware = cost_aware
+        self._experience = experience
         self._several = TPESampler(seed=self._seed)
         self._history = History()
         self._blas = ThreadpoolController().select(user_api="blas")
@@ -108,21 +112,20 @@ class GPSampler(BaseSampler):
         conditions = Conditions(np.vstack([evidence.rows, evidence.pending]), encoding.choices)
         # A failed trial has a middling value too: else the search goes along the border of where trials fail.
         values = np.where(usable, evidence.values, np.median(evidence.values[usable]))
-        model = self._model("value", evidence, np.ones(len(usable), dtype=bool), values, VIEWS[number % len(VIEWS)])
+        everywhere = np.ones(len(usable), dtype=bool)
+        predict = self._model("value", evidence, everywhere, values, self._view(number, len(usable)))
         doubts = list(self._doubts(evidence))
         feasible = usable & ~(evidence.violations > 0).any(1)
         good = np.vstack([evidence.rows[feasible], evidence.pending])
-        best = float(model.predict(encoding.features(good))[0].min(initial=math.inf))
-
+        best = float(predict(good)[0].min(initial=math.inf))
         cost = per_second(encoding.features(evidence.rows), evidence.seconds) if self._cost_aware else None
 
         def score(points: Array) -> Array:
-            features = encoding.features(points)
-            total = np.zeros(len(points)) if cost is None else -cost(features)
+            total = np.zeros(len(points)) if cost is None else -cost(encoding.features(points))
             if feasible.any():
-                total = total + log_expected_improvement(*model.predict(features), best)
+                total = total + log_expected_improvement(*predict(points), best)
             for doubt in doubts:
-                mean, deviation = doubt.predict(features)
+                mean, deviation = doubt(points)
                 total = total + log_ndtr(-mean / deviation)
             return total
 
@@ -134,7 +137,7 @@ class GPSampler(BaseSampler):
         seen = {_key(row) for row in np.vstack([own, evidence.pending])}
         return next((row for row in search.ranked(centers) if _key(row) not in seen), None)
 
-    def _doubts(self, evidence: Evidence) -> Iterator[GaussianProcess]:
+    def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""
         for k, violation in enumerate(evidence.violations.T):
             known = ~np.isnan(violation)
@@ -145,16 +148,39 @@ class GPSampler(BaseSampler):
             # Below 0 where three of four succeed.
             yield self._model("failure", evidence, everywhere, 2 * evidence.failed - 0.5, SIGNED)
 
-    def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> GaussianProcess:
+    def _view(self, number: int, count: int) -> View:
+        return LEARNED if self._experience is not None else VIEWS[number % len(VIEWS)]
+
+    def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> Predict:
         encoding = evidence.encoding
-        features = encoding.features(evidence.rows[known])
-        theta = self._learned(name, evidence, known, features, values, view)
+        inputs = replace(self._inputs(evidence.rows[known], view, encoding), trust=evidence.trust[known])
+        theta = self._learned(name, evidence, known, inputs, values, view)
         kept = _subset(values, POINTS)
-        y, trust = view.scale(values)[kept], evidence.trust[known][kept]
-        return GaussianProcess(features[kept], encoding.groups, y, theta, encoding.features(evidence.pending), trust)
+        y = self._scaled(inputs, values, kept, view, encoding)
+        pending = self._inputs(evidence.pending, view, encoding)
+        model = GaussianProcess(inputs.take(kept), encoding.groups, y, theta, pending)
+        return lambda rows: model.predict(self._inputs(rows, view, encoding))
+
+    def _inputs(self, rows: Array, view: View, encoding: Encoding) -> Inputs:
+        features = encoding.features(rows)
+        if view is LEARNED and self._experience is not None:
+            surface = self._experience.surface(encoding, rows)
+            return Inputs(features, surface[:, 1:], surface[:, 0], np.ones(len(rows)))
+        return Inputs.plain(features, trend(features) if view.trend else None)
+
+    def _prior(self, view: View, encoding: Encoding) -> Prior:
+        return Prior(len(encoding), view.trend, LEFT if view is LEARNED else None)
+
+    def _scaled(
+        self, inputs: Inputs, values: Array, kept: npt.NDArray[np.int64], view: View, encoding: Encoding
+    ) -> Array:
+        """The kept values as the view has them, among all."""
+        if view is LEARNED:
+            return matched(inputs.take(kept), encoding.groups, values[kept], self._prior(view, encoding))
+        return view.scale(values)[kept]
 
     def _learned(
-        self, name: str, evidence: Evidence, known: Mask, features: Array, values: Array, view: View
+        self, name: str, evidence: Evidence, known: Mask, inputs: Inputs, values: Array, view: View
     ) -> Array:  # fmt: skip
         """Hyperparameters of the first trials: all of them up to 50, then of a number that grows by 4 %."""
         numbers, trust = evidence.numbers[known], evidence.trust[known]
@@ -162,9 +188,9 @@ class GPSampler(BaseSampler):
         leveled = values[:count][trust[:count] < 1.0]  # they move with each configuration that is scored again
         name, key = f"{name} {view.name}", (*evidence.encoding.names, *numbers[:count].tolist(), *leveled.tolist())
         if self._theta.get(name, (None, None))[0] != key:
-            kept, y = _subset(values[:count], LEARNING_POINTS), view.scale(values[:count])
-            found = fit(features[kept], evidence.encoding.groups, y[kept], view.trend, kinship(trust[kept]))
-            self._theta[name] = (key, found)
+            kept, encoding = _subset(values[:count], LEARNING_POINTS), evidence.encoding
+            y = self._scaled(inputs, values[:count], kept, view, encoding)
+            self._theta[name] = (key, fit(inputs.take(kept), encoding.groups, y, self._prior(view, encoding)))
         return self._theta[name][1]
 
 

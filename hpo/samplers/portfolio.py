@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,12 +44,7 @@ class Portfolio:
     def configurations(self, space: Space, metric: str) -> Iterator[Params]:
         """The defaults, then the set that fits best."""
         yield self.defaults
-        ours = {self.names.get(p.name, p.name): p for p in space.parameters}
-        rounds = ours.get("n_estimators")
-        most = math.inf if rounds is None or isinstance(rounds, Choice) else rounds.high
-        fitting = [e for e in self.sets if ours.keys() >= set(e["needs"]) and e["metric"] == _kind(metric)]
-        closest = max(fitting, key=lambda e: (len(e["needs"]), -abs(math.log(e["rounds"]) - math.log(min(most, 1e4)))))
-        yield from closest["configurations"]
+        yield from closest(self.sets, space, self.names, metric)["configurations"]
 
     def fit(self, space: Space, wished: Params) -> dict[str, Value]:
         """The configuration in the space: clipped, and what it does not say at the default or in the middle."""
@@ -81,6 +76,24 @@ def matching(space: Space, model: str | None = None) -> Portfolio | None:
     name = (model or "").rpartition(".")[2]
     best = max(_shipped(), key=lambda p: (bool(p.knows(space)) and name.startswith(p.models), p.knows(space)))
     return best if best.knows(space) else None
+
+
+def surfaces(space: Space, model: str | None = None) -> Path | None:
+    """The file of what `hpo.samplers.experience` knows of that library."""
+    known = matching(space, model)
+    path = FOLDER.parent / "surfaces" / f"{known.library.lower()}.json" if known else None
+    return path if path is not None and path.is_file() else None
+
+
+def closest(
+    sets: Iterable[Mapping[str, Any]], space: Space, names: Mapping[str, str], metric: str
+) -> Mapping[str, Any]:
+    """Of the sets that were made for such a metric, the one whose space is most like this."""
+    ours = {names.get(p.name, p.name): p for p in space.parameters}
+    rounds = ours.get("n_estimators")
+    most = math.inf if rounds is None or isinstance(rounds, Choice) else rounds.high
+    fitting = [e for e in sets if ours.keys() >= set(e["needs"]) and e["metric"] == _kind(metric)]
+    return max(fitting, key=lambda e: (len(e["needs"]), -abs(math.log(e["rounds"]) - math.log(min(most, 1e4)))))
 
 
 @cache

@@ -56,3 +56,4 @@ VIEWS = (
     View("bent", bent), View("bent with a trend", bent, trend=True),
 )  # fmt: skip
 SIGNED = View("signed", signed)
+LEARNED = View("learned", cut, trend=True)

@@ -26,7 +26,7 @@ def build(sweep: Sweep, known: Sequence[Params] = ()) -> Searcher:
     InputError for an unknown sampler, pruner or option.
     """
     begin = opening(sweep, known)
-    searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)))
+    searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)), begin.experienced)
     if begin.first:
         searcher = Beginning(searcher, cheap_first(begin.first) if races(sweep) else begin.first)
     if sweep.pruner is None:
@@ -59,13 +59,13 @@ def sampler_of(sweep: Sweep) -> str | None:
     return sampler.name if sampler else None
 
 
-def _engine(sweep: Sweep) -> Searcher:
+def _engine(sweep: Sweep, experienced: bool) -> Searcher:
     sampler = sweep.search.sampler
     match sweep.search.engine:
         case "optuna":
             from hpo.searchers import optuna
 
-            return optuna.build(sweep)
+            return optuna.build(sweep, experienced)
         case "hyperopt":
             from hpo.searchers import hyperopt
 

@@ -23,6 +23,7 @@ LIBRARIES = ("sklearn", "xgboost", "lightgbm", "catboost")
 DEEP = 7.0  # levels, beyond which a tree hardly costs more
 LEAVES = ("num_leaves", "max_leaf_nodes", "max_leaves")
 CONFIGURATIONS = 8  # of a portfolio, under `sampler: auto`
+BEFORE_EXPERIENCE = 5  # of them, where the sampler goes on with what was learned from the same data sets
 FEATURES = 100  # beyond so many, choices counted by their values, a Gaussian process costs more than it gives
 
 
@@ -35,6 +36,7 @@ class Opening:
     sampler: Named | None
     note: str
     defaults: Params | None = None
+    experienced: bool = False  # the sampler is to know how losses looked on other data sets
 
 
 def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
@@ -42,7 +44,9 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
     search = sweep.search
     sampler = search.sampler or (Named("auto") if search.engine == "optuna" else None)
     auto = sampler is not None and sampler.name == "auto"
-    size = CONFIGURATIONS if auto and search.portfolio is None else search.portfolio or 0
+    experienced = auto and search.portfolio != 0 and portfolio.surfaces(sweep.space, sweep.model) is not None
+    usual = BEFORE_EXPERIENCE if experienced else CONFIGURATIONS
+    size = usual if auto and search.portfolio is None else search.portfolio or 0
     library, learned = portfolio.first(sweep.space, sweep.metric.name, size, sweep.model) if size else ("", [])
     learned = [params for k, params in enumerate(learned) if k == 0 or params not in known]
     defaults: list[Params] = [*learned[:1]]
@@ -62,9 +66,10 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
         said = [f"the defaults of {library} and {said[-1]}, a cheap one first"]
     if auto:
         sampler, why = _chosen(sweep)
-        said.append(why)
+        experienced = experienced and sampler.name == "gp"
+        said.append(f"{why} that knows how such losses look" if experienced else why)
     note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
-    return Opening(tuple(first), sampler, note, defaults[0] if defaults else None)
+    return Opening(tuple(first), sampler, note, defaults[0] if defaults else None, experienced)
 
 
 def races(sweep: Sweep) -> bool:

@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo import samplers
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
+from hpo.samplers import experience
 from hpo.samplers.cost import SECONDS
 from hpo.samplers.trust import TRUST
 from hpo.searchers.port import SpaceExhausted
@@ -195,8 +196,10 @@ class OptunaSearcher:
         return {axis.name: axis.encode(params[axis.name]) for axis in asked}
 
 
-def build(sweep: Sweep) -> OptunaSearcher:
-    """Raises InputError for an unknown sampler or option, and for a space that the sampler cannot search."""
+def build(sweep: Sweep, experienced: bool = False) -> OptunaSearcher:
+    """`experienced`: a Gaussian process begins with what is known of the library's parameters, if anything is.
+
+    Raises InputError for an unknown sampler or option, and for a space that the sampler cannot search."""
     named = sweep.search.sampler or Named("tpe")
     if named.name not in _KINDS:
         hint = did_you_mean(named.name, _KINDS)
@@ -206,12 +209,12 @@ def build(sweep: Sweep) -> OptunaSearcher:
     make: Callable[..., BaseSampler] = getattr(samplers if named.name == "gp" else optuna.samplers, kind.sampler)
     if named.name == "tpe":
         make = _BoundedTPE
-    known = inspect.signature(make).parameters
+    takes = inspect.signature(make).parameters
     check_options(
         "search.sampler",
         named.name,
         named.options,
-        {name: check for name, parameter in known.items() if (check := _check_of(name, parameter.annotation))},
+        {name: check for name, parameter in takes.items() if (check := _check_of(name, parameter.annotation))},
     )
     settings = dict(named.options)
     if named.name in ("cmaes", "qmc"):
@@ -236,7 +239,8 @@ def build(sweep: Sweep) -> OptunaSearcher:
     except (ValueError, TypeError) as error:
         raise InputError(Problem(f"{named.name}: {error}", "search.sampler")) from error
     if named.name == "gp":  # it draws by the trial's number itself, and keeps a cache
-        gp = samplers.GPSampler(seed, **settings)
+        known = experience.of(sweep.space, sweep.metric.name, sweep.model) if experienced else None
+        gp = samplers.GPSampler(seed, experience=known, **settings)
         return OptunaSearcher(sweep.space, sweep.metrics, lambda number: gp, kind)
     if isinstance(first, optuna.samplers.TPESampler):
         return OptunaSearcher(sweep.space, sweep.metrics, _reseeding(first, seed), kind)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpo.metric import Metric
 from hpo.samplers.encoding import Encoding
-from hpo.samplers.gaussian_process import GaussianProcess, fit
+from hpo.samplers.gaussian_process import GaussianProcess, Inputs, Prior, fit
 from hpo.searchers.optuna import distribution
 from hpo.searchers.random import RandomSearcher
 from hpo.searchers.terms import axes
@@ -47,14 +47,14 @@ def bound(space: Space, metric: Metric, trials: Sequence[Trial], seed: int) -> f
     low, high = np.quantile(values, [0.25, 0.75])
     values = np.minimum(values, high + 1.5 * (high - low))
     unit = values.std() or 1.0
-    features, y = encoding.features(rows), (values - values.mean()) / unit
-    process = GaussianProcess(features, encoding.groups, y, fit(features, encoding.groups, y))
+    seen, y = Inputs.plain(encoding.features(rows)), (values - values.mean()) / unit
+    process = GaussianProcess(seen, encoding.groups, y, fit(seen, encoding.groups, y, Prior(len(encoding))))
     random, rng = RandomSearcher(space, seed), np.random.default_rng([seed, len(trials)])
     drawn = np.array([row(random.ask(number).params) for number in range(DRAWN)])
     centers = np.repeat(rows[:6], NEAR, 0)
     near = encoding.snap(np.clip(centers + rng.normal(0, 0.05, centers.shape), 0, 1))
     z = NormalDist().inv_cdf(CONFIDENCE)
-    mean, deviation = process.predict(features)
+    mean, deviation = process.predict(seen)
     safe = (mean + z * deviation).min()
-    mean, deviation = process.predict(encoding.features(np.vstack([drawn, near, rows])))
+    mean, deviation = process.predict(Inputs.plain(encoding.features(np.vstack([drawn, near, rows]))))
     return float(max(safe - (mean - z * deviation).min(), 0.0) * unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -11,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from hpo.samplers import GPSampler
-from hpo.samplers.gaussian_process import GaussianProcess
+from hpo.samplers.gaussian_process import GaussianProcess, Inputs
 from hpo.samplers.trust import TRUST, kinship, leveled
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in "xy"}
@@ -84,12 +85,13 @@ def test_kinship_is_a_correlation() -> None:
 
 def test_no_number_of_them_makes_it_sure() -> None:
     """A thousand times the same answer about other data is one answer about these."""
-    features, groups = np.full((50, 1), 0.5), np.zeros(1, dtype=np.int64)
+    known, groups = Inputs.plain(np.full((50, 1), 0.5)), np.zeros(1, dtype=np.int64)
     theta = np.array([0.0, 0.0, -5.0])  # length, signal 1, little noise
-    at = np.array([[0.5]])
-    mean, deviation = GaussianProcess(features, groups, np.ones(50), theta, trust=np.full(50, 0.8)).predict(at)
+    at = Inputs.plain(np.array([[0.5]]))
+    other = replace(known, trust=np.full(50, 0.8))
+    mean, deviation = GaussianProcess(other, groups, np.ones(50), theta).predict(at)
     assert mean[0] == pytest.approx(0.8, abs=0.01)
     assert deviation[0] == pytest.approx(0.6, abs=0.01)
-    mean, deviation = GaussianProcess(features, groups, np.ones(50), theta, trust=np.ones(50)).predict(at)
+    mean, deviation = GaussianProcess(known, groups, np.ones(50), theta).predict(at)
     assert mean[0] == pytest.approx(1.0, abs=0.01)
     assert deviation[0] < 0.05

@@ -25,9 +25,9 @@ def sweep(space: Space = PLAIN, sampler: str | None = None, model: str | None = 
 
 def test_auto_knows_xgboost() -> None:
     found = opening(sweep(BOOSTED, "auto"))
-    assert (len(found.first), found.sampler) == (9, Named("gp", {"cost_aware": True}))
-    expected = "the defaults of XGBoost, then 8 configurations that were good on other data, then a Gaussian process"
-    assert found.note == f"auto: {expected}"
+    assert (len(found.first), found.sampler) == (6, Named("gp", {"cost_aware": True}))
+    expected = "the defaults of XGBoost, then 5 configurations that were good on other data, then a Gaussian process"
+    assert found.note == f"auto: {expected} that knows how such losses look"
     assert searchers.note(sweep(BOOSTED)) == found.note, "auto is the default"
 
 
@@ -84,7 +84,8 @@ def test_defaults_then_guesses_then_the_portfolio() -> None:
 
 
 def test_off_is_off_and_others_begin_as_they_always_did() -> None:
-    assert opening(sweep(BOOSTED, "auto", portfolio=0)).first == ()
+    off = opening(sweep(BOOSTED, "auto", portfolio=0))
+    assert (off.first, off.experienced, off.note) == ((), False, "auto: a Gaussian process")
     assert opening(sweep(BOOSTED, "tpe")) == opening(sweep(BOOSTED, "tpe", portfolio=0))
     assert opening(sweep(BOOSTED, "tpe")).note == ""
 
