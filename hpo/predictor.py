@@ -125,18 +125,17 @@ _ENCODERS = {"numeric": _numeric, "boolean": _boolean, "categorical": _categoric
 
 
 class Predictor:
-    """A model folder: `columns.json` and `model.ubj` (XGBoost) or `model.skops` (scikit-learn)."""
+    """A model folder: `columns.json` and the one of FILES that is there."""
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
         self.columns: list[dict[str, Any]] = about["columns"]
         self.task: str = about["task"]
         self.classes: list[Any] = about["classes"]
-        native = folder / "model.ubj"
-        path = native if native.exists() else folder / "model.skops"
+        path = next(folder / name for name in FILES if (folder / name).exists())
         if hashlib.sha256(path.read_bytes()).hexdigest() != about["sha256"]:  # a reader of broken bytes may crash
             raise ValueError(f"{path.name} is not the file that was written with this model: its SHA-256 is another")
-        self._model = _Booster(path, self) if path == native else _load_skops(path)
+        self._model = FILES[path.name](path, self)
 
     def predict(self, frame: pd.DataFrame, params: Mapping[str, Any] | None = None) -> Any:
         """One label or number a row; with `{"output": "probability"}` a DataFrame with a column per class, with "both"
@@ -188,6 +187,46 @@ class _Booster:
         return np.asarray(self._booster.predict(rows))
 
 
+class _LightGBM(_Booster):
+    """A LightGBM model, which says the same things in the same shapes."""
+
+    def __init__(self, path: Path, owner: Predictor) -> None:
+        import lightgbm
+
+        self._booster = lightgbm.Booster(model_file=path)
+        self._classes = owner.classes
+        if not owner.classes:
+            self.predict_proba = None  # type: ignore[assignment]
+
+    def _raw(self, matrix: Matrix) -> NDArray[Any]:
+        return np.asarray(self._booster.predict(matrix))
+
+
+class _CatBoost:
+    """A CatBoost model behind the same methods."""
+
+    def __init__(self, path: Path, owner: Predictor) -> None:
+        import catboost
+
+        self._model = (catboost.CatBoostClassifier if owner.classes else catboost.CatBoostRegressor)()
+        self._model.load_model(str(path))
+        self._categorical = [k for k, column in enumerate(owner.columns) if column["kind"] == "categorical"]
+        if not owner.classes:
+            self.predict_proba = None  # type: ignore[assignment]
+
+    def predict(self, matrix: Matrix) -> NDArray[Any]:
+        return np.asarray(self._model.predict(catboost_rows(matrix, self._categorical))).ravel()
+
+    def predict_proba(self, matrix: Matrix) -> NDArray[Any]:
+        return np.asarray(self._model.predict_proba(catboost_rows(matrix, self._categorical)))
+
+
+def catboost_rows(matrix: Matrix, categorical: Sequence[int]) -> pd.DataFrame:
+    """The matrix as CatBoost wants it: categories as whole numbers, -1 where there is none."""
+    codes = {k: np.nan_to_num(matrix[:, k], nan=-1.0).astype(np.int64) for k in categorical}
+    return pd.DataFrame({k: codes.get(k, matrix[:, k]) for k in range(matrix.shape[1])})
+
+
 def feature_types(columns: Sequence[Mapping[str, Any]]) -> list[str]:
     """XGBoost's words: "c" for a category, "q" for a quantity."""
     return ["c" if column["kind"] == "categorical" else "q" for column in columns]
@@ -203,7 +242,7 @@ def labels_of(raw: NDArray[Any]) -> NDArray[Any]:
     return raw.argmax(axis=1) if raw.ndim == 2 else (raw > 0.5).astype(int)
 
 
-def _load_skops(path: Path) -> Any:
+def _load_skops(path: Path, owner: Predictor) -> Any:
     import skops.io
 
     unknown = set(skops.io.get_untrusted_types(file=path)) - set(SKOPS_TRUSTED)
@@ -212,6 +251,10 @@ def _load_skops(path: Path) -> Any:
             f"{path.name} holds types that are not on the list of known ones: {', '.join(sorted(unknown))}"
         )
     return skops.io.load(path, trusted=list(SKOPS_TRUSTED))
+
+
+# What a model may be stored as, and who reads it.
+FILES = {"model.ubj": _Booster, "model.txt": _LightGBM, "model.cbm": _CatBoost, "model.skops": _load_skops}
 
 
 def _load_pyfunc(path: str) -> Predictor:

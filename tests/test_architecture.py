@@ -108,6 +108,8 @@ ENGINES = {
     "optuna": {"searchers.optuna", "searchers.importance", "samplers"},
     "hyperopt": {"searchers.hyperopt"},
     "xgboost": {"objectives", "predictor"},
+    "lightgbm": {"objectives.boosted", "predictor"},
+    "catboost": {"objectives.boosted", "predictor"},
     "sklearn": {"objectives", "data"},
     "skops": {"objectives", "predictor"},
     "pandas": {"data", "objectives", "predictor", "registry", "result"},

@@ -15,7 +15,10 @@ from hpo.errors import InputError, Problem, did_you_mean
 from hpo.sweep import Sweep
 from hpo.trial import FRESH
 
-XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")  # those with a fast path of their own
+# Those with a path of their own.
+XGBOOST = ("xgboost.XGBClassifier", "xgboost.XGBRegressor")
+BOOSTED = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "catboost.CatBoostClassifier",
+           "catboost.CatBoostRegressor")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class ModelObjective:
             return ()
         if self.sweep.model in XGBOOST:
             return ("hpo.objectives.xgboost",)
+        if self.sweep.model in BOOSTED:
+            return ("hpo.objectives.boosted",)
         module = (self.sweep.model or "").rpartition(".")[0]
         return ("hpo.objectives.estimator", *([module] if module.startswith("sklearn.") else []))
 
@@ -64,6 +69,10 @@ def _open(sweep: Sweep, dataset: Dataset) -> Evaluate:
         from hpo.objectives.xgboost import open_xgboost
 
         return open_xgboost(sweep, dataset)
+    if sweep.model in BOOSTED:
+        from hpo.objectives.boosted import open_boosted
+
+        return open_boosted(sweep, dataset)
     from hpo.objectives.estimator import open_estimator
 
     return open_estimator(sweep, dataset)
@@ -105,6 +114,10 @@ def check(sweep: Sweep, dataset: Dataset | None) -> None:
             from hpo.objectives.xgboost import check_xgboost
 
             check_xgboost(sweep, dataset)
+        elif sweep.model in BOOSTED:
+            from hpo.objectives.boosted import check_boosted
+
+            check_boosted(sweep, dataset)
         else:
             from hpo.objectives.estimator import check_estimator
 

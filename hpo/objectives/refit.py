@@ -15,19 +15,23 @@ from typing import Any
 
 from hpo import predictor as served
 from hpo.data import Dataset, load
-from hpo.objectives import XGBOOST
+from hpo.objectives import BOOSTED, XGBOOST
 from hpo.sweep import Sweep
 from hpo.trial import Trial
 
 
 def refit(sweep: Sweep, dataset: Dataset, trial: Trial, folder: Path, threads: int) -> None:
-    """Write `model.ubj` or `model.skops`, `columns.json` and `predictor.py` into the folder."""
+    """Write the model (see `hpo.predictor.FILES`), `columns.json` and `predictor.py` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = load(dataset)
     features, target = arrays.features, arrays.target
     if sweep.model in XGBOOST:
         written = folder / "model.ubj"
         _refit_xgboost(sweep, dataset, trial, threads, features, target).save_model(written)
+    elif sweep.model in BOOSTED:
+        from hpo.objectives.boosted import refit_boosted
+
+        written = refit_boosted(sweep, dataset, trial, threads, folder)
     else:
         import skops.io
 

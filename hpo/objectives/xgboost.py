@@ -21,7 +21,7 @@ from hpo.attempt import Attempt, Evaluate
 from hpo.data import Dataset, load
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
-from hpo.objectives.folds import cross_validate, fold_order
+from hpo.objectives.folds import cross_validate, fold_order, is_reported
 from hpo.objectives.matrices import DEFAULT_BINS, Matrices, worker_budget
 from hpo.objectives.scoring import Predicted, PredictedClasses, PredictedNumbers, score
 from hpo.predictor import labels_of, probabilities_of
@@ -129,17 +129,6 @@ def evaluation(metric: Metric, classes: int) -> Evaluation | None:
     name = more if classes > 2 else two
     sign = -1.0 if metric.name.startswith("neg_") else 1.0
     return Evaluation(name, lambda value: sign * convert(value)) if name else None
-
-
-def is_reported(done: int) -> bool:
-    """Of the rounds 1, 2, 3, … about 50 in the first 2,000 are points of the curve: the first ten, then ever fewer.
-
-    The same ones whatever `n_estimators` is, so that pruners compare like with like.
-    """
-    point = 1
-    while point < done:
-        point = max(point + 1, round(point * 1.15))
-    return point == done
 
 
 def _fit(

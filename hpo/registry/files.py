@@ -106,6 +106,10 @@ def write_model(
                 "xgboost", xgb_version=installed("xgboost"), data="data/model/model.ubj",
                 model_class="xgboost.core.Booster", model_format="ubj", code="code",
             )  # fmt: skip
+        elif (data / "model.txt").exists():
+            requirements += ["lightgbm"]
+        elif (data / "model.cbm").exists():
+            requirements += ["catboost"]
         else:
             requirements += ["scikit-learn", "scipy", "skops"]
         mlflow.pyfunc.save_model(

@@ -18,8 +18,7 @@ from hpo.attempt import Attempt, Keep, run_attempt
 from hpo.data import Dataset, load
 from hpo.errors import InputError
 from hpo.executors.slots import gpus
-from hpo.objectives.folds import fold_order
-from hpo.objectives.xgboost import is_reported
+from hpo.objectives.folds import fold_order, is_reported
 from hpo.space import Float, Space
 from hpo.sweep import Resources, Search, Sweep, Validation
 from hpo.trial import Trial
