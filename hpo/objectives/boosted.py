@@ -71,7 +71,8 @@ class LightGBM:
             "deterministic": ("deterministic", True), "force_col_wise": ("force_row_wise", True),
         }  # fmt: skip
         said = set(given.params)
-        params = {name: value for name, (word, value) in ours.items() if not said & {name, *self._aliases(word)}}
+        params: dict[str, Any] = {}
+        params |= {name: value for name, (word, value) in ours.items() if not said & {name, *self._aliases(word)}}
         params |= {"metric": evaluation} if evaluation else {}
         params |= {"n_estimators": given.rounds} if given.rounds is not None else {}
         return self._class(**params, **given.params)
