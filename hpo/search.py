@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import click
 from hpo import earlier, executors, objectives, searchers
 from hpo.command import run as main
 from hpo.command import verb
-from hpo.data import prepare, publish
+from hpo.data import Dataset, prepare, publish
 from hpo.driver import GRACE, Show, drive
 from hpo.errors import InputError, NoModelError
 from hpo.interrupts import Interrupted, Interrupts
@@ -29,6 +30,7 @@ from hpo.progress import Progress
 from hpo.publisher import Publisher
 from hpo.recheck import recheck
 from hpo.result import Result, State
+from hpo.resume import Claim
 from hpo.session import begin
 from hpo.steering import reopened
 from hpo.sweep import Sweep
@@ -56,9 +58,19 @@ def run(
     """
     folder = Path(folder).absolute()
     uri = default_uri() if tracking == "default" else tracking
-    dataset = prepare(sweep, folder / "data") if sweep.data else None
-    objective = objectives.build(sweep, dataset, publish(dataset, sweep.executor.store, sweep.root))
-    claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve, facts=facts)
+    with executors.begin(sweep, objectives.imports(sweep), executor) as births:  # while we read the table
+        dataset = prepare(sweep, folder / "data") if sweep.data else None
+        objective = objectives.build(sweep, dataset, publish(dataset, sweep.executor.store, sweep.root))
+        claimed = earlier.begin(sweep, folder, uri, fresh=fresh, resume=resume, evolve=evolve, facts=facts)
+        build = partial(executors.build, sweep, objective, folder / claimed.id, executor, births)
+        return _search(sweep, claimed, dataset, build, folder / claimed.id, uri, show)
+
+
+def _search(
+    sweep: Sweep, claimed: Claim, dataset: Dataset | None, build: Callable[[], executors.Executor], folder: Path,
+    uri: str | None, show: Show,
+) -> Result:  # fmt: skip
+    """From a claimed journal to the result; `build` brings up the workers, `folder` is the sweep's own."""
     with claimed.lease, closing(claimed.journal) as journal, Interrupts() as interrupts:
         journal.record(
             state="running",
@@ -66,19 +78,19 @@ def run(
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's
             trials=sweep.search.trials,
             **(reopened(journal) | dict.fromkeys(("promotion", "estimate", "stopped"))),  # those of an earlier session
-            provenance=begin(sweep, folder / claimed.id),
+            provenance=begin(sweep, folder),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),
             promote=sweep.promote is not None and sweep.model is not None,  # a function returns no model
         )
-        publisher = Publisher(journal, folder / claimed.id, uri) if uri is not None else None
+        publisher = Publisher(journal, folder, uri) if uri is not None else None
         progress = Progress(sweep, journal.trials(), seconds=journal.fact("seconds", 0.0))
         said = f"resumed after {len(progress.ended)} trials" if claimed.resumed else journal.fact("said")
         progress.note = ", ".join(filter(None, (claimed.id, said)))
         state: State = "interrupted"
         unpublished: str | None = None
         try:
-            with closing(executors.build(sweep, objective, folder / claimed.id, executor)) as slots:
+            with closing(build()) as slots:
                 drive(journal, earlier.searcher(journal, sweep), slots, progress, interrupts, show)
                 recheck(journal, slots, progress, interrupts, show)
             state = "interrupted" if interrupts else "finished"

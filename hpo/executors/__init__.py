@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +18,30 @@ from hpo.machine import cores
 from hpo.sweep import Sweep
 
 if TYPE_CHECKING:
+    from hpo.executors.birth import Births
     from hpo.executors.cluster import Engine
 
-__all__ = ["Executor", "Kind", "build", "cores", "share"]
+__all__ = ["Executor", "Kind", "begin", "build", "cores", "share"]
 
 
-def build(sweep: Sweep, objective: Objective, folder: Path, kind: Kind | None = None) -> Executor:
+@contextmanager
+def begin(sweep: Sweep, imports: Sequence[str], kind: Kind | None = None) -> Iterator[Births | None]:
+    """What `build` may be given: the workers' imports, made on another core while the caller reads the table."""
+    from hpo.executors.birth import Births
+
+    # A cap of memory moves this process into another cgroup, which has to come before any child.
+    capped = sweep.limits.memory or sweep.resources.memory
+    if (kind or sweep.executor.engine) != "local" or capped or not imports:
+        yield None
+        return
+    with closing(Births(share(sweep, kind=kind)[1], imports=imports)) as births:
+        births.begin()
+        yield births
+
+
+def build(
+    sweep: Sweep, objective: Objective, folder: Path, kind: Kind | None = None, births: Births | None = None
+) -> Executor:
     """An executor whose workers are on their way up; `folder` takes the trials' logs and artifacts.
 
     `kind`: another one than the sweep says.
@@ -50,7 +70,7 @@ def build(sweep: Sweep, objective: Objective, folder: Path, kind: Kind | None = 
         from hpo.executors.local import Local
 
         given = lease_gpus(workers, sweep.resources.gpus)
-        return Local(job, workers=workers, deadline=deadline, environments=given)
+        return Local(job, workers=workers, deadline=deadline, environments=given, births=births)
     from hpo.executors.cluster import Cluster, Need
 
     need = Need(sweep.resources.cpus or threads, sweep.resources.memory, sweep.resources.gpus)

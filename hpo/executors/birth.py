@@ -21,8 +21,6 @@ from contextlib import suppress
 from multiprocessing import connection as mp
 from typing import Any
 
-from hpo.executors.worker import Job
-
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT",
 )  # fmt: skip
@@ -76,17 +74,28 @@ class Child:
 
 
 class Births:
-    """Bears children for the slots of one job."""
+    """Bears children for the slots of one job.
 
-    def __init__(self, job: Job, environments: Sequence[Mapping[str, str | None]]) -> None:
+    `imports`: modules that the objective will need, safe to import in a process that is forked later.
+    """
+
+    def __init__(
+        self, threads: int, environments: Sequence[Mapping[str, str | None]] = (), imports: Sequence[str] = ()
+    ) -> None:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         hidden = {name for given in environments for name, value in given.items() if value is None}
         self._variables = {name: value for name, value in os.environ.items() if name not in hidden}
         self._variables["PYTHONPATH"] = path
-        self._threads = dict.fromkeys(_THREAD_VARIABLES, str(job.threads))
-        self._imports = list(job.imports)
+        self._threads = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        self._imports = list(imports)
         self._forks = sys.platform == "linux"
         self._template: _Template | None = None
+
+    def begin(self) -> None:
+        """Let the template import what it will have to, before the first child is asked for."""
+        if self._forks and self._template is None:
+            # BLAS starts its threads when it is loaded; a child sets them right.
+            self._template = _Template({**self._variables, **self._threads, "OPENBLAS_NUM_THREADS": "1"}, self._imports)
 
     @property
     def watched(self) -> list[socket.socket]:
@@ -129,13 +138,11 @@ class Births:
         if self._template is not None and not self._template.lives and not self._template.due:
             self._template.close()
             self._template = None
-        if not self._forks:
-            self._spawn(child)
-            return
+        self.begin()
         if self._template is None:
-            # BLAS starts its threads when it is loaded; a child sets them right.
-            self._template = _Template({**self._variables, **self._threads, "OPENBLAS_NUM_THREADS": "1"}, self._imports)
-        self._template.ask(child)
+            self._spawn(child)
+        else:
+            self._template.ask(child)
 
     def _spawn(self, child: Child) -> None:
         end = child.theirs.fileno()

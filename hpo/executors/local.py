@@ -52,6 +52,7 @@ class Local:
         workers: int,
         deadline: float | None = None,
         environments: Sequence[Mapping[str, str | None]] = (),
+        births: Births | None = None,
     ) -> None:
         self._deadline = deadline
         logs = job.folder / "workers"
@@ -61,7 +62,7 @@ class Local:
             cgroup.own_home()  # it moves this process: before any other is there that would have to be moved as well
         packed = pack(job)
         given = [*environments, *[{}] * workers]
-        self._births = Births(job, given)
+        self._births = births or Births(job.threads, given, job.imports)
         self._slots = [
             _Slot(job, packed, str(n + 1), logs / f"{n}.log", given[n], self._births) for n in range(workers)
         ]

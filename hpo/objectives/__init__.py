@@ -34,16 +34,7 @@ class ModelObjective:
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """The engine; never the user's own code, which might start a thread or connect to something. Nothing where
-        trials use a graphics processor: what has met CUDA cannot be forked."""
-        if self.sweep.resources.gpus or "device" in {*self.sweep.fixed, *self.sweep.space.names}:
-            return ()
-        if self.sweep.model in XGBOOST:
-            return ("hpo.objectives.xgboost",)
-        if self.sweep.model in BOOSTED:
-            return ("hpo.objectives.boosted",)
-        module = (self.sweep.model or "").rpartition(".")[0]
-        return ("hpo.objectives.estimator", *([module] if module.startswith("sklearn.") else []))
+        return imports(self.sweep)
 
     def open(self) -> Evaluate:
         """Checked here, where the engine is imported anyway: a misspelled parameter would fail every trial."""
@@ -76,6 +67,19 @@ def _open(sweep: Sweep, dataset: Dataset) -> Evaluate:
     from hpo.objectives.estimator import open_estimator
 
     return open_estimator(sweep, dataset)
+
+
+def imports(sweep: Sweep) -> tuple[str, ...]:
+    """The modules of a model's engine; never the user's own, which might start a thread or connect to something.
+    Nothing where trials use a graphics processor: what has met CUDA cannot be forked."""
+    if sweep.model is None or sweep.resources.gpus or "device" in {*sweep.fixed, *sweep.space.names}:
+        return ()
+    if sweep.model in XGBOOST:
+        return ("hpo.objectives.xgboost",)
+    if sweep.model in BOOSTED:
+        return ("hpo.objectives.boosted",)
+    module = sweep.model.rpartition(".")[0]
+    return ("hpo.objectives.estimator", *([module] if module.startswith("sklearn.") else []))
 
 
 def build(sweep: Sweep, dataset: Dataset | None, source: Source | None = None) -> Objective:

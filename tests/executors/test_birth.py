@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from hpo.attempt import Attempt, Evaluate, Outcome
+from hpo.executors.birth import Births
 from hpo.executors.local import Local
 from hpo.executors.worker import Job
 from hpo.metric import Metric
@@ -60,6 +61,15 @@ def test_all_workers_have_one_parent_that_ends_with_them(tmp_path: Path) -> None
         [template] = set(values(executor, 3))
         assert psutil.Process(int(template)).ppid() == os.getpid()
     assert not psutil.pid_exists(int(template))
+
+
+def test_workers_come_from_a_template_that_was_begun_before(tmp_path: Path) -> None:
+    with closing(Births(threads=1, imports=["hpo.trial"])) as births:
+        before = set(psutil.Process().children())
+        births.begin()
+        [template] = set(psutil.Process().children()) - before
+        with closing(Local(job(tmp_path, parent), workers=2, births=births)) as executor:
+            assert values(executor, 2) == [float(template.pid)] * 2
 
 
 def test_a_dead_template_costs_its_workers_and_nothing_else(tmp_path: Path) -> None:
