@@ -144,8 +144,16 @@ def _ends(sweep: Sweep) -> str:
     return "; ".join(said)
 
 
-@verb("plan", "python -m hpo.plan --space xgb.yaml")
+def _as_in_search(function: Any) -> Any:
+    """The flags that people have typed for `search` and type here first."""
+    for name in reversed(("trials", "timeout", "workers", "engine", "sampler", "pruner")):
+        function = click.option(f"--{name}", metavar=name.upper(), help="As in search.")(function)
+    return function
+
+
+@verb("plan", "python -m hpo.plan --space xgb.yaml --trials 50")
 @click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
+@_as_in_search
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
 @click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
 @click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
@@ -154,12 +162,13 @@ def _ends(sweep: Sweep) -> str:
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(
     space: str, overrides: tuple[str, ...], allow_import: tuple[str, ...], allow_dirty_data: bool, evolve: str | None,
-    no_probe: bool, as_object: bool,
+    no_probe: bool, as_object: bool, **flags: str | None,
 ) -> int:  # fmt: skip
     """Check the sweep in FILE, run one probe trial, and estimate time and disk. Nothing is tracked."""
     from hpo.loader import load
 
-    sweep = load(space, overrides, allow_import=allow_import, allow_dirty_data=allow_dirty_data)
+    given = [f"search.{name}={value}" for name, value in flags.items() if value is not None]
+    sweep = load(space, [*given, *overrides], allow_import=allow_import, allow_dirty_data=allow_dirty_data)
     try:
         folder = Path(".hpo").absolute()
         begins = _begins(sweep, folder, evolve)
@@ -203,7 +212,8 @@ def _print(found: Plan, sweep: Sweep) -> None:
         click.echo(f"  begins    {found.begins}")
     if ends := _ends(sweep):
         click.echo(f"  ends      {ends}")
-    click.echo(f"  machine   {found.workers} workers x {found.threads} threads")
+    workers, threads = f"worker{'s' * (found.workers != 1)}", f"thread{'s' * (found.threads != 1)}"
+    click.echo(f"  machine   {found.workers} {workers} x {found.threads} {threads}")
     if found.probe is not None:
         value = "failed" if found.probe.values is None else f"{sweep.metric.name} {found.probe.values[0]:.5g}"
         click.echo(f"  probe     {duration(found.probe.seconds)}, {value}  ({say(found.probe.params)})")

@@ -124,3 +124,12 @@ def test_the_plan_says_what_ends_a_trial_and_the_search(capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     for part in ("trials by median", "after 0.001 CPU hours", "9 trials without a better", "at most 0.1 loss is left"):
         assert part in said
+
+
+def test_flags_as_in_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--trials", "3", "--workers", "1", "--engine", "hyperopt", "--sampler", "anneal", "--pruner", "median"]
+    done = CliRunner().invoke(command, ["--space", "custom_objective", "--no-probe", *flags], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "hyperopt anneal" in done.output
+    assert "1 worker x" in done.output
