@@ -118,7 +118,7 @@ def board(progress: Progress, width: int) -> RenderableType:
         rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))
     for trial in progress.latest(5):
         row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
-        row.append(_outcome(trial, sweep.metrics))
+        row.append(outcome(trial, sweep.metrics))
         rows.append(row.append(f"  {duration(trial.seconds)}  {say(trial.params)}", style="dim"))
     states.truncate(width - length - 1 - MARGIN, overflow="ellipsis")
     for line in rows:
@@ -150,7 +150,8 @@ def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
     return "  ".join(f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True))
 
 
-def _outcome(trial: Trial, metrics: tuple[Metric, ...]) -> str:
+def outcome(trial: Trial, metrics: tuple[Metric, ...]) -> str:
+    """The values of a trial, or why it has none."""
     return trial.failure.headline if trial.failure else _values(trial, metrics)
 
 
@@ -158,4 +159,4 @@ def _line(trial: Trial, progress: Progress, done: int) -> str:
     best, total = progress.best, progress.sweep.search.trials
     tail = f"  best {best.values[0]:.5g} (trial {best.number})" if best and best.values else ""
     head = f"{done:>{len(str(total))}}/{total}  trial {trial.number:<{len(str(total))}}"
-    return f"{head}  {trial.state:<8}  {_outcome(trial, progress.sweep.metrics)}  {duration(trial.seconds)}{tail}"
+    return f"{head}  {trial.state:<8}  {outcome(trial, progress.sweep.metrics)}  {duration(trial.seconds)}{tail}"

@@ -28,15 +28,23 @@ MOST = 10_000  # slots of a schedule, the latest ones
     help="Of the schedule.  [default: HPO_LEDGER, else schedule.db in the folder]",
 )  # fmt: skip
 @click.option("--out", metavar="FILE", help="Where it goes.  [default: SWEEP.html in the folder of journals]")
+@click.option("--png", metavar="DIR", help="Write the charts as PNG files there, and no HTML.")
 @click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
 def command(
-    sweep: str | None, schedule: str | None, folder: str, ledger: str | None, out: str | None, opens: bool
-) -> None:
+    sweep: str | None, schedule: str | None, folder: str, ledger: str | None, out: str | None, png: str | None,
+    opens: bool,
+) -> None:  # fmt: skip
     """Write the report of a sweep (an id, its beginning, or last), or of a schedule."""
     from hpo.errors import InputError, Problem
 
     if (sweep is None) == (schedule is None):
         raise InputError(Problem("one of the two is needed: a sweep, or --schedule NAME", hint="hpo.report last"))
+    if png is not None:
+        if sweep is None:
+            raise InputError(Problem("pictures are made of one sweep", "--png", "name it: hpo.report last --png DIR"))
+        for file in _pictures(Path(folder), sweep, Path(png)):
+            click.echo(str(file))
+        return
     path, text = _of_sweep(Path(folder), sweep) if sweep else _of_schedule(Path(folder), schedule or "", ledger)
     target = Path(out) if out else path
     partial = target.with_name(f".{target.name}.new")
@@ -80,6 +88,21 @@ def _of_schedule(folder: Path, name: str, url: str | None) -> tuple[Path, str]:
         for slot in slots
     ]
     return folder / f"schedule-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.html", page(name, rows)
+
+
+def _pictures(folder: Path, sweep: str, target: Path) -> list[Path]:
+    from hpo.errors import InputError, Problem
+    from hpo.journal import Journal
+    from hpo.pages import drawn, view_of
+    from hpo.pages.png import write
+    from hpo.resume import find
+
+    with closing(Journal(find(folder, sweep), writable=False)) as journal:
+        view = view_of(journal)
+    try:
+        return write(drawn(view), target)
+    except OSError as error:
+        raise InputError(Problem(f"{target} cannot be written: {error.strerror}", "--png")) from error
 
 
 if __name__ == "__main__":

@@ -6,11 +6,15 @@ Made by `hpo.search` from the journal; a value, safe to keep. pandas is imported
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hpo.journal import Journal
 from hpo.metric import Metric
+from hpo.pages import summary, view_of
+from hpo.pages.plots import Plots
 from hpo.trial import Trial
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 State = Literal["finished", "interrupted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """`experiment` is MLflow's id of it, `estimate` what `best` is worth on fresh folds (None: it was not asked),
     `promotion` what the registry did (None without one), `unpublished` why MLflow does not show all yet, `stopped` why
@@ -40,6 +44,21 @@ class Result:
     unpublished: str | None = None
     signal: int | None = None
     stopped: str | None = None
+
+    def __repr__(self) -> str:
+        """Short: a notebook prints it under the cell."""
+        found = f", best trial {self.best.number}: {self.best_value:.6g}" if self.best is not None else ""
+        return f"Result({self.id}, {self.state}, {len(self.all_trials)} trials{found})"
+
+    def _repr_html_(self) -> str:
+        with closing(Journal(self.journal, writable=False)) as journal:
+            return summary(view_of(journal))
+
+    @property
+    def plot(self) -> Plots:
+        """The report's charts as Plotly figures: `result.plot.history()`; from the journal, as it is now."""
+        with closing(Journal(self.journal, writable=False)) as journal:
+            return Plots(view_of(journal))
 
     @property
     def best_params(self) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from hpo.data import Dataset, prepare, publish
 from hpo.driver import GRACE, Show, drive
 from hpo.errors import InputError, NoModelError
 from hpo.interrupts import Interrupted, Interrupts
+from hpo.notebook import live
 from hpo.progress import Progress
 from hpo.publisher import Publisher
 from hpo.recheck import recheck
@@ -46,7 +47,7 @@ def run(
     fresh: bool = False,
     resume: str | None = None,
     evolve: bool = False,
-    show: Show = lambda progress: None,
+    show: Show = live,
     facts: Mapping[str, Any] | None = None,
 ) -> Result:
     """Search until the budget is spent; continue the unfinished sweep of this name if there is one.
@@ -144,6 +145,8 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 
     try:
         said = publisher.wait(tick, enough)
+        progress.note = said or "all of it is in MLflow"
+        show(progress)
         return said if patience is not None or not interrupts else publisher.stop() or said
     except Interrupted:
         return "interrupted"

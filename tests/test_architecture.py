@@ -32,7 +32,6 @@ WORDS = {
     "machine",
     "progress",
     "recurrence",
-    "result",
     "usage",
     "verdict",
     "honest",
@@ -70,6 +69,8 @@ STORY = {
     "comparison",
     "pages",
     "recheck",
+    "result",
+    "notebook",
     "recorded",
     "checkout",
     "steering",
@@ -122,6 +123,9 @@ ENGINES = {
     "dvc": {"data.dvc"},
     "cronsim": {"recurrence"},
     "psycopg": {"schedule.postgres"},
+    "plotly": {"pages.plots"},
+    "matplotlib": {"pages.png"},
+    "IPython": {"notebook"},
     "rich": {"display", "summary", "search", "status", "plan", "sync"},
 }
 

@@ -42,6 +42,22 @@ def page(view: View) -> str:
     return document(f"{view.facts['name']}: {view.facts['id']}", head, sections, figures)
 
 
+def summary(view: View) -> str:
+    """For a notebook: the verdict, the figures at a glance, and the parameters."""
+    rows = [[words.e(name), f"<b>{words.e(number)}</b>", words.e(note)] for name, number, note in words.figures(view)]
+    best = words.parameters(view, view.best) if view.best is not None else ""
+    return f"<h4>{words.e(words.headline(view)[1])}</h4>{words.table(rows)}{best}"
+
+
+def drawn(view: View) -> Iterator[tuple[str, str, Figure]]:
+    """(name, title, figure) of every chart; where a section has several, the names are numbered."""
+    figures: list[Figure] = []
+    for name, title, _ in _results(view, figures):
+        for k, figure in enumerate(figures):
+            yield f"{name}-{k + 1}" if len(figures) > 1 else name, title, figure
+        figures.clear()
+
+
 def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]]:
     """(anchor, title, HTML) of what was found and how it went."""
     draw = partial(place, figures)
@@ -51,7 +67,7 @@ def _results(view: View, figures: list[Figure]) -> Iterator[tuple[str, str, str]
         if len(view.metrics) > 1:
             yield "pareto", "Pareto front", draw(charts.pareto(view))
         yield "history", "History", "".join(draw(charts.history(view, k)) for k in range(len(view.metrics)))
-        shares = _importance(view)
+        shares = importance_of(view)
         if len(view.complete) < FEWEST and view.space.parameters:
             lacking = f"{len(view.complete)} trials are complete; of {FEWEST} on, this shows which parameters mattered"
             yield "importance", "Importance", f"<p>{lacking}</p>"
@@ -113,7 +129,7 @@ def _facts(view: View) -> Iterator[tuple[str, str, str]]:
             yield name, title, html
 
 
-def _importance(view: View) -> dict[str, float]:
+def importance_of(view: View) -> dict[str, float]:
     if len(view.complete) < FEWEST:
         return {}
     from hpo.searchers.importance import importance  # brings Optuna

@@ -52,7 +52,8 @@ def history(view: View, index: int) -> Figure:
         data.append({**star, "marker": {"color": "var(--good)", "size": 13, "symbol": "star"}})
     y: dict[str, Any] = {"title": {"text": label(metric)}}
     if reach := window(values, metric):
-        seen = [*reach, value(first, index)] if first is not None else reach  # what is compared with is seen
+        known = view.defaults
+        seen = reach if known is None else [*reach, value(known, index)]  # what is compared with is seen
         y["range"] = [short(min(seen)), short(max(seen))]
     return {"data": data, "layout": {"xaxis": {"title": {"text": "finished trials"}}, "yaxis": y}}
 

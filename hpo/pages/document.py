@@ -7,7 +7,9 @@ mailed and kept, and shows tomorrow what it shows today.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +48,13 @@ def place(figures: list[Figure], figure: Figure, width: int = 0) -> str:
     """Where the script will put it; not narrower than so many pixels."""
     figures.append(figure)
     return f'<div class="chart" style="min-width:{width}px" data-figure="{len(figures) - 1}"></div>'
+
+
+@cache
+def palette() -> Mapping[str, str]:
+    """The colors of the light page by name, as the style sheet has them."""
+    light = _read("report.css").partition("}")[0]
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]+)", light))
 
 
 def _section(name: str, title: str, html: str) -> str:

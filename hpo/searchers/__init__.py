@@ -6,6 +6,7 @@ they are built, so a sweep pays only for the one it uses.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,9 @@ from hpo.searchers.pruning import Pruning, completed, make_rule
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
 from hpo.trial import Params
+
+# Whoever imports Optuna in a notebook without ipywidgets is told so by tqdm, whose bars nobody asked for.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = ["Searcher", "SpaceExhausted", "build", "completed", "defaults", "note", "sampler_of"]
 
