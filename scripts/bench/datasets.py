@@ -7,6 +7,7 @@ of them, since their licences do not let us carry them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,10 +19,16 @@ TARGETS = {
 REGRESSION = ("diamonds", "california", "bike", "wine")
 
 
-def found(folder: Path | None) -> dict[str, Path]:
+def paths_in(folder: Path | None) -> dict[str, Path]:
     """By name: the bundled ones, and those of the folder."""
     folders = [ROOT / "data", *([folder] if folder else [])]
     return {path.stem: path for one in folders for path in sorted(one.glob("*.parquet")) if path.stem in TARGETS}
+
+
+def data_of(path: Path) -> dict[str, Any]:
+    """What a sweep file says of one."""
+    given = {"path": str(path), "target": TARGETS[path.stem]}
+    return {**given, "task": "regression"} if path.stem in REGRESSION else given
 
 
 def every(table: pd.DataFrame, rows: int | None) -> pd.DataFrame:
