@@ -12,6 +12,7 @@ import os
 import smtplib
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from itertools import takewhile
@@ -116,7 +117,7 @@ def _mail(server: str, to: Sequence[str], notice: Notice) -> None:
     message["From"] = os.environ.get("HPO_SMTP_FROM") or (unquote(parts.username or "") if "@" in unquote(
         parts.username or "") else f"hpo@{parts.hostname}")  # fmt: skip
     message["To"] = ", ".join(to)
-    message["Message-ID"] = f"<{notice.planned}.{abs(hash(notice.schedule))}@hpo>"
+    message["Message-ID"] = f"<{notice.planned}.{zlib.crc32(notice.schedule.encode())}@hpo>"  # the same at each try
     message.set_content(f"{notice.body['text']}\n\n{json.dumps(notice.body, indent=2)}\n")
     kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
     with kind(parts.hostname, parts.port or 0, timeout=TIMEOUT) as smtp:
