@@ -23,12 +23,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from hpo import samplers
 from hpo.errors import InputError, Problem, did_you_mean
 from hpo.metric import Metric
 from hpo.samplers import experience
+from hpo.samplers.bounded import BoundedTPE
 from hpo.samplers.cost import SECONDS
 from hpo.samplers.trust import TRUST
 from hpo.searchers.port import SpaceExhausted
@@ -37,7 +38,6 @@ from hpo.space import Parameter, Space
 from hpo.sweep import Named, Sweep
 from hpo.trial import Params, Report, Trial, Value
 
-MOST = 1000  # finished trials that TPE models besides the good ones
 LARGEST_GRID = 1_000_000  # Optuna keeps every point of a grid in memory
 
 
@@ -208,7 +208,7 @@ def build(sweep: Sweep, experienced: bool = False) -> OptunaSearcher:
     _check_sampler(named, sweep)
     make: Callable[..., BaseSampler] = getattr(samplers if named.name == "gp" else optuna.samplers, kind.sampler)
     if named.name == "tpe":
-        make = _BoundedTPE
+        make = BoundedTPE
     takes = inspect.signature(make).parameters
     check_options(
         "search.sampler",
@@ -245,25 +245,6 @@ def build(sweep: Sweep, experienced: bool = False) -> OptunaSearcher:
     if isinstance(first, optuna.samplers.TPESampler):
         return OptunaSearcher(sweep.space, sweep.metrics, _reseeding(first, seed), kind)
     return OptunaSearcher(sweep.space, sweep.metrics, sampler, kind)
-
-
-class _BoundedTPE(optuna.samplers.TPESampler):
-    """TPE whose cost stops growing: of the trials that are not among the good ones, it looks at `MOST`.
-
-    Evenly spread over the sweep, beside those in flight, so that the density of bad trials keeps its shape. Up to
-    that many trials it is Optuna's own, to the last digit.
-    """
-
-    def _get_internal_repr(
-        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
-    ) -> dict[str, Any]:
-        if len(trials) > MOST:
-            done = [trial for trial in trials if trial.state.is_finished()]
-            step = max(1.0, len(done) / MOST)
-            spread = [done[int(k * step)] for k in range(min(MOST, len(done)))]
-            trials = spread + [trial for trial in trials if not trial.state.is_finished()]
-        found: dict[str, Any] = super()._get_internal_repr(trials, search_space, study)
-        return found
 
 
 def _reseeding(tpe: optuna.samplers.TPESampler, seed: int) -> Callable[[int], BaseSampler]:

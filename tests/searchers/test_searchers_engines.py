@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe import sampler
 from optuna.trial import TrialState
 
 from hpo import searchers
 from hpo.errors import InputError
 from hpo.metric import Metric
+from hpo.samplers import bounded
 from hpo.searchers import Searcher, hyperopt, optuna
 from hpo.searchers.terms import Axis
 from hpo.space import Choice, Float, Int, Parameter, Space
@@ -95,16 +98,45 @@ def test_tpe_looks_at_a_bounded_number_of_trials(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(TPESampler, "_build_parzen_estimator", note)
     with monkeypatch.context() as theirs:
-        theirs.setattr(optuna, "_BoundedTPE", TPESampler)
+        theirs.setattr(optuna, "BoundedTPE", TPESampler)
         plain = asked(optuna.build(sweep("optuna", "tpe")), 120)
     assert max(seen) > 90
-    monkeypatch.setattr(optuna, "MOST", 40)
+    monkeypatch.setattr(bounded, "MOST", 40)
     seen.clear()
-    bounded = asked(optuna.build(sweep("optuna", "tpe")), 120, in_flight=3)
+    few = asked(optuna.build(sweep("optuna", "tpe")), 120, in_flight=3)
     assert max(seen) == 40 + 3 + 1, "those in flight, and the prior"
-    monkeypatch.setattr(optuna, "MOST", 1000)
+    monkeypatch.setattr(bounded, "MOST", 1000)
     assert asked(optuna.build(sweep("optuna", "tpe")), 120) == plain
-    assert bounded != plain
+    assert few != plain
+
+
+def after_many(metric: Metric) -> Searcher:
+    """Told of 450 trials: equal results, pruned ones, and some in flight."""
+    dice, searcher, random = Random(1), optuna.build(sweep("optuna", "tpe", metric)), searchers.build(sweep("random"))
+    for number in range(450):
+        trial = replace(random.ask(number), started=1.0)
+        if number % 7 == 0:
+            trial = replace(trial, finished=2.0, pruned=True, reports=(Report(3, dice.random()),))
+        elif number < 446:
+            trial = replace(trial, finished=2.0, values=(round(dice.random(), 2),))
+        searcher.tell(trial)
+    return searcher
+
+
+@pytest.mark.parametrize("metric", [SCORE, LOSS], ids=["maximize", "minimize"])
+def test_a_history_is_shortened_to_what_the_split_would_leave(monkeypatch: pytest.MonkeyPatch, metric: Metric) -> None:
+    split, seen = sampler._split_trials, list[int]()
+
+    def note(study: Any, trials: Any, n_below: int) -> Any:
+        seen.append(len(trials))
+        return split(study, trials, n_below)
+
+    monkeypatch.setattr(bounded, "MOST", 300)
+    monkeypatch.setattr(sampler, "_split_trials", note)
+    short = after_many(metric).ask(450).params
+    monkeypatch.setattr(bounded, "_Shortened", lambda study: study)
+    assert after_many(metric).ask(450).params == short
+    assert seen == [300 + 25 + 3, 450], "3 are in flight"
 
 
 def test_a_grid_of_a_conditional_space_is_refused() -> None:
