@@ -33,6 +33,7 @@ from hpo.samplers.history import Evidence, History
 from hpo.samplers.views import LEARNED, SIGNED, VIEWS, View
 
 POINTS = 200  # most trials that the posterior is built on
+ALONE = 20  # trials until which what was learned on other data sets has every turn, and then every other
 LEARNING_POINTS = 120  # most trials that hyperparameters are learned from
 
 Mask = npt.NDArray[np.bool_]
@@ -148,8 +149,11 @@ class GPSampler(BaseSampler):
             # Below 0 where three of four succeed.
             yield self._model("failure", evidence, everywhere, 2 * evidence.failed - 0.5, SIGNED)
 
-    def _view(self, number: int, count: int) -> View:
-        return LEARNED if self._experience is not None else VIEWS[number % len(VIEWS)]
+    def _view(self, number: int, known: int) -> View:
+        """In turns, since one that is wrong is wrong each time; what was learned elsewhere has the first word."""
+        if self._experience is None:
+            return VIEWS[number % len(VIEWS)]
+        return LEARNED if known < ALONE or number % 2 else VIEWS[number // 2 % len(VIEWS)]
 
     def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> Predict:
         encoding = evidence.encoding

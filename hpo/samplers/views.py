@@ -1,4 +1,4 @@
-"""How the Gaussian process looks at the values: four views, taken in turns from trial to trial.
+"""How the Gaussian process looks at the values: four views and what was learned, in turns from trial to trial.
 
 Called by `gp_sampler`. No single scaling or kernel is best on all problems, and one that is wrong makes the same
 mistake every time; in turns they find what the others miss. On the recorded problems (`scripts/bench/quality`) this is
