@@ -9,6 +9,8 @@ from hpo.command import lazy_group
 
 VERBS = {
     "init": ("hpo.init:command", "Write a sweep file for a table."),
+    "import": ("hpo.import:command", "Write a sweep file from an Optuna study or a W&B sweep."),
+    "space": ("hpo.spaces:command", "Look at a search space: size, defaults, conditions, what is odd."),
     "search": ("hpo.search:command", "Search, track every trial, promote the best model."),
     "plan": ("hpo.plan:command", "Check everything and estimate what the sweep will cost."),
     "status": ("hpo.status:command", "Show how sweeps stand."),
@@ -24,6 +26,7 @@ VERBS = {
     "history": ("hpo.history:command", "Show who was champion from when to when, and why."),
     "predict": ("hpo.predict:command", "Predict a file of any size with a registered model."),
     "reproduce": ("hpo.reproduce:command", "Run a trial again: does the same come out?"),
+    "completion": ("hpo.completion:command", "Print a script that has the shell complete these commands."),
     "schema": ("hpo.schema:command", "Print the JSON Schema of the sweep file."),
 }
 main = lazy_group(

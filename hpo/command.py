@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
@@ -41,6 +42,14 @@ def verb(name: str, example: str) -> Callable[[Callable[P, int | None]], click.C
         return click.command(name, context_settings=settings, epilog=f"Example: {example}")(call)
 
     return wrap
+
+
+def sweeps(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """For the shell's Tab: the sweeps in the folder that the command looks into, and `last`."""
+    folder = Path(str(context.params.get("folder") or ".hpo"))
+    return [
+        name for name in ("last", *sorted(path.stem for path in folder.glob("*.journal"))) if name.startswith(begun)
+    ]
 
 
 def run(command: click.Command) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 from hpo.contest import Gain, gain
 from hpo.errors import InputError, Problem
 from hpo.journal import Journal
@@ -31,8 +31,8 @@ Row = tuple[str, str, str]
 
 
 @verb("compare", "python -m hpo.compare flight-delays-20261122 last")
-@click.argument("first", metavar="SWEEP")
-@click.argument("second", metavar="SWEEP")
+@click.argument("first", metavar="SWEEP", shell_complete=sweeps)
+@click.argument("second", metavar="SWEEP", shell_complete=sweeps)
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(first: str, second: str, folder: str, as_object: bool) -> None:

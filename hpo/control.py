@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 from hpo.errors import HeldError, InputError, Problem, did_you_mean
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.metric import Metric
-from hpo.orders import LASTING, Answer, Order, Orders, parse
+from hpo.orders import LASTING, VERBS, Answer, Order, Orders, parse
 from hpo.resume import find
 from hpo.steering import answer, is_open
 from hpo.trial import Params, Value
@@ -34,9 +34,13 @@ class UnansweredError(HeldError):
     exit_code = 75
 
 
+def _verbs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    return [] if context.params.get("order") else [name for name in VERBS if name.startswith(begun)]
+
+
 @verb("control", 'python -m hpo.control last enqueue \'{"max_depth": 4, "learning_rate": 0.1}\'')
-@click.argument("sweep")
-@click.argument("order", nargs=-1, required=True, metavar="ORDER")
+@click.argument("sweep", shell_complete=sweeps)
+@click.argument("order", nargs=-1, shell_complete=_verbs, required=True, metavar="ORDER")
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--wait", default=60.0, metavar="SECONDS", help="How long to wait for the answer.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")

@@ -150,11 +150,15 @@ def _name(path: Path) -> str | None:
 def _from_journal(path: Path, sweep: Sweep) -> Warmth | None:
     with closing(Journal(path, writable=False)) as journal:
         trials, before, row = journal.trials(), journal.fact("meaning"), journal.fact("warmth")
-        metric = Metric(*journal.fact("metrics")[0])
+        metrics = [Metric(*metric) for metric in journal.fact("metrics")]
+        imported = journal.fact("imported") is not None
+    metric = metrics[0]
     done = [trial for trial in trials if trial.state == "complete" and trial.values]
     ranked = [(trial.values[0], trial.params) for trial in done if trial.values]
     now = sweep.meaning()
     changed = {key for key in {*before, *now} if not key.startswith(FREE) and before.get(key) != now.get(key)}
+    if imported:  # what else it means only the person knows who has named it
+        changed = {m.direction for m in metrics} ^ {m.direction for m in sweep.metrics}
     if changed - {DATA} or not _learns(sweep):
         return _warm(path.stem, metric, ranked, [], sweep)
     known = _ranked(searchers.completed(done if sweep.data is None else trials, metric), metric)

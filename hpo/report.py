@@ -14,13 +14,13 @@ from pathlib import Path
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 
 MOST = 10_000  # slots of a schedule, the latest ones
 
 
 @verb("report", "python -m hpo.report last --open")
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=sweeps)
 @click.option("--schedule", metavar="NAME", help="All sweeps of this schedule instead of one.")
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option(

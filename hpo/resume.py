@@ -55,7 +55,7 @@ def claim(
             return _continue(sweep, unfinished, folder)
         if unfinished is not None:
             facts["follows"] = unfinished.stem
-        id = f"{_slug(sweep.name)}-{_moment(time.time())}"
+        id = new_id(sweep.name, time.time())
         lease = Lease(folder / f"{id}.lock", f"sweep {id}")
         journal = Journal.create(folder / f"{id}.journal", {**_facts(sweep), **facts, **begin(), "id": id})
         return Claim(journal, lease, id, resumed=False)
@@ -147,6 +147,11 @@ def _facts(sweep: Sweep) -> dict[str, Any]:
         "metrics": [[metric.name, metric.direction] for metric in sweep.metrics],
         "extra_metrics": [[metric.name, metric.direction] for metric in sweep.extra_metrics],
     }
+
+
+def new_id(name: str, now: float) -> str:
+    """What a sweep of this name is called that begins now."""
+    return f"{_slug(name)}-{_moment(now)}"
 
 
 def _moment(now: float) -> str:

@@ -7,6 +7,7 @@ of any kind only answers "which value for this one?" and never sees a condition.
 from __future__ import annotations
 
 import math
+import runpy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -220,3 +221,7 @@ class Space:
 
 def _say(when: Condition) -> str:
     return " and ".join(f"{k} is {' or '.join(repr(v) for v in vs)}" for k, vs in when.items())
+
+
+if __name__ == "__main__":  # `python -m hpo.space`: a command of this name, which a word must not know
+    runpy.run_module("hpo.spaces", run_name="__main__")

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 from hpo.errors import InputError, JournalError
 from hpo.journal import Journal
 from hpo.lease import holder
@@ -23,7 +23,7 @@ from hpo.resume import find, journals
 
 
 @verb("status", "python -m hpo.status last")
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=sweeps)
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 @click.option("--salvage", is_flag=True, help="Print what is intact in a damaged journal, a JSON object a trial.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 from hpo.errors import HeldError, InputError
 from hpo.journal import Journal
 from hpo.lease import Lease, holder
@@ -131,7 +131,7 @@ def _wait_for_lease(path: Path) -> Lease | None:
 
 
 @verb("sync", example="python -m hpo.sync flight-delays-20261123-101500-3f2a")
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=sweeps)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path(".hpo"), help="Where the journals are.")
 @click.option("--follow", "followed", type=click.Path(path_type=Path), hidden=True)
 def command(sweep: str | None, folder: Path, followed: Path | None) -> int:

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import run, sweeps, verb
 from hpo.errors import HpoError, InputError, Problem
 from hpo.journal import Journal
 from hpo.metric import Metric
@@ -34,7 +34,7 @@ PORTS = range(5000, 5020)  # the first of these that is free
 
 
 @verb("ui", "python -m hpo.ui last")
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=sweeps)
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--port", type=int, metavar="N", help="Default: the first free one from 5000 on.")
 @click.option("--open/--no-open", "opens", default=True, help="Open a browser.", show_default=True)

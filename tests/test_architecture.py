@@ -49,6 +49,7 @@ PARTS = {
     "provenance",
     "predictor",
     "sweepfile",
+    "foreign",
 }
 STORY = {
     "loader",
@@ -93,6 +94,9 @@ VERBS = {
     "report",
     "control",
     "compare",
+    "spaces",
+    "import",
+    "completion",
 }
 OUTSIDE = {"testing", "command", "__main__"}
 LAYERS = [WORDS, PARTS, STORY, VERBS]
@@ -106,7 +110,7 @@ BETWEEN_PARTS = {
 
 ENGINES = {
     "mlflow": {"tracking", "registry", "server.guard"},
-    "optuna": {"searchers.optuna", "searchers.importance", "samplers"},
+    "optuna": {"foreign.optuna", "searchers.optuna", "searchers.importance", "samplers"},
     "hyperopt": {"searchers.hyperopt"},
     "xgboost": {"objectives", "predictor"},
     "lightgbm": {"objectives.boosted", "predictor"},
