@@ -206,7 +206,7 @@ def test_a_sweeper_registers_a_promoter_promotes_and_a_reader_loads(
     assert done.returncode != 0
     assert "the account 'nightly' may not do this (403)" in done.stderr
     assert "Traceback" not in done.stderr
-    assert admin.get_registered_model("team").aliases == {"champion": "1"}
+    assert admin.get_registered_model("team").aliases == {"champion": "1", "challenger": "2"}
 
     bare = loads("team", folder, stack.account("serving", "reader"))
     assert bare.returncode == 0, bare.stderr
