@@ -41,8 +41,9 @@ def load(
     """The sweep in a file: a path, or a name in `search_spaces/`, or the name of a bundled one.
 
     `overrides` are "dotted.key=value". Code comes from the file's project, and models from the well-known libraries;
-    `allow_import` names further packages to trust; `allow_dirty_data` takes a file that is not what its DVC pointer
-    says. Raises InputError with everything that is wrong.
+    `allow_import` names further packages to trust, and addresses that the file's `executor` may use;
+    `allow_dirty_data` takes a file that is not what its DVC pointer says. Raises InputError with everything that is
+    wrong.
     """
     path = find_space(path_or_name)
     document = Document.read(path, _display(path)).override(*overrides)
@@ -277,11 +278,16 @@ def _code_digest(
 def _check_cluster(
     file: File, root: Path, document: Document, allowed: tuple[str, ...] | None, problems: list[Problem]
 ) -> None:
-    """The cluster class that the file names may be imported."""
-    from hpo.sweepfile import lookup
+    """The cluster that the file names may be reached, and its class imported."""
+    from hpo.sweepfile import lookup, reach
 
+    def written(key: str) -> str | None:
+        return document.written(("executor", key))
+
+    unspoken = [] if allowed is None else list(reach.unspoken(file.executor, written, allowed))
+    problems += unspoken
     module, _, name = file.executor.cluster.rpartition(".")
-    if module and "://" not in module:
+    if module and "://" not in module and not unspoken:
         trusted = None if allowed is None else (*lookup.CLUSTER_LIBRARIES, *allowed)
         try:
             lookup.module_digest(module, root, document.where(("executor", "cluster")), name, trusted)

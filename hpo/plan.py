@@ -155,7 +155,7 @@ def _as_in_search(function: Any) -> Any:
 @click.option("--space", required=True, metavar="FILE", help="The sweep's YAML file; also looked up in search_spaces/.")
 @_as_in_search
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as in search.")
-@click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
+@click.option("--allow-import", multiple=True, metavar="NAME", help="Trust this package, or address, too.")
 @click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
 @click.option("--evolve", metavar="SWEEP", help="Say which trials of this sweep fit the file as it is now.")
 @click.option("--no-probe", is_flag=True, help="Only check; run no trial.")

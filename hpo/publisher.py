@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,8 @@ class Publisher:
                 stderr=log,
                 process_group=0,
             )
+        # It may outlive the search, in a process that goes on: somebody must hear of its end.
+        threading.Thread(target=self._process.wait, name="hpo publisher", daemon=True).start()
 
     def wait(self, tick: Callable[[int], None], enough: Callable[[], bool]) -> str | None:
         """Wait until everything is published; `tick` hears how many trials are left. Returns what went wrong. After

@@ -157,8 +157,8 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--trials", metavar="N", help="Stop after this many trials.")
 @click.option("--timeout", metavar="TIME", help="Start no trial after this long: 90s, 10m, 1h30m.")
 @click.option("--workers", metavar="N", help="Trials at a time; by default one per core.")
-@click.option("--executor", metavar="NAME", help="Where trials run: local or dask.")
-@click.option("--cluster", metavar="WHERE", help="local, ssh, tls://host:8786, or a cluster's class.")
+@click.option("--executor", metavar="NAME", help="Where trials run: local, dask or ray.")
+@click.option("--cluster", metavar="WHERE", help="local, tls://host:8786, ray://host:10001, auto, ssh, or a class.")
 @click.option("--warm-start", metavar="NAME", help="Learn from a sweep (id or last), a model, or an experiment.")
 @click.option("--engine", metavar="NAME", help="optuna, hyperopt or random.")
 @click.option("--sampler", metavar="NAME", help="The engine's sampler, e.g. tpe, cmaes, anneal.")
@@ -178,7 +178,7 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
     metavar="URI",
     help="MLflow's address, or none; default mlflow.db here.",
 )
-@click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this installed package, too.")
+@click.option("--allow-import", multiple=True, metavar="NAME", help="Trust this package, or address, too.")
 @click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
 @click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
 @click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")

@@ -22,7 +22,7 @@ from hpo.space import Space
 from hpo.trial import Value
 
 Engine = Literal["optuna", "hyperopt", "random"]
-Where = Literal["local", "dask"]
+Where = Literal["local", "dask", "ray"]
 Seconds = Annotated[float, Gt(0), Le(366 * 86400)]
 
 
@@ -152,7 +152,8 @@ class Tls:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where trials run. `cluster`: `local`, `ssh`, an address, or the dotted path of a class that makes one.
+    """Where trials run. `cluster`: `local`, an address; of Dask also `ssh` or the dotted path of a class that
+    makes one; of Ray also `auto`, the one that this machine belongs to.
 
     `options` are that class's arguments, `store` is a folder or address where workers fetch prepared data once per
     host; without one they read it where the driver wrote it.

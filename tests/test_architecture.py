@@ -120,6 +120,7 @@ ENGINES = {
     "pandas": {"data", "objectives", "predictor", "registry", "result"},
     "distributed": {"executors.dask"},
     "dask": {"executors.dask"},
+    "ray": {"executors.envoy"},
     "fsspec": {"data"},
     "pydantic": {"sweepfile", "loader"},
     "ruamel": {"sweepfile.document", "data.lineage", "schedule.install"},
@@ -221,6 +222,7 @@ HEAVY = [
     "rich",
     "fsspec",
     "distributed",
+    "ray",
 ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from hpo.sweep import Sweep
 
 if TYPE_CHECKING:
     from hpo.executors.birth import Births
-    from hpo.executors.cluster import Engine
+    from hpo.executors.cluster import Engine, Need
 
 __all__ = ["Executor", "Kind", "begin", "build", "cores", "share"]
 
@@ -74,14 +75,17 @@ def build(
     from hpo.executors.cluster import Cluster, Need
 
     need = Need(sweep.resources.cpus or threads, sweep.resources.memory, sweep.resources.gpus)
-    return Cluster(_engine(sweep, kind, workers, threads), job, need, deadline, sweep.search.workers)
+    return Cluster(_engine(sweep, kind, need, workers, threads), job, need, deadline, sweep.search.workers)
 
 
-def _engine(sweep: Sweep, kind: Kind, workers: int, threads: int) -> Engine:
-    try:
-        from hpo.executors.dask import Dask
-    except ImportError as error:
-        hint = f"pip install 'hpo[{kind}]'"
-        raise InputError(Problem(f"{kind} is not installed: {error}", "executor.engine", hint)) from error
+def _engine(sweep: Sweep, kind: Kind, need: Need, workers: int, threads: int) -> Engine:
+    if find_spec("ray" if kind == "ray" else "distributed") is None:
+        raise InputError(Problem(f"{kind} is not installed", "executor.engine", f"pip install 'hpo[{kind}]'"))
+    if kind == "ray":
+        from hpo.executors.ray import Ray
+
+        return Ray(sweep.executor, sweep.root, need, sweep.search.workers, (workers, threads))
+    from hpo.executors.dask import Dask
+
     started_here = workers if sweep.executor.cluster == "local" else sweep.search.workers
     return Dask(sweep.executor, sweep.root, started_here, threads)

@@ -55,8 +55,15 @@ class Need:
         if self.memory and there.memory is not None:
             found = min(found, there.memory // self.memory)
         if self.gpus and there.gpus is not None:
-            found = min(found, int(there.gpus / self.gpus + 1e-9))
+            found = min(found, self._shares(there.gpus))
         return found
+
+    def _shares(self, gpus: float) -> int:
+        """How many trials get what they need of so many processors; no trial gets parts of two."""
+        if self.gpus >= 1:
+            return int(gpus // self.gpus)
+        whole, part = divmod(gpus, 1.0)
+        return int(whole) * int(1 / self.gpus + 1e-9) + int(part / self.gpus + 1e-9)
 
 
 class Engine(Protocol):

@@ -3,7 +3,7 @@
 Opened and called over the engine's own channel by `hpo.executors.cluster`; the functions here run on the worker.
 Inside is `Local`: trials run in processes of their own beside the worker, so that a crash, a deadline or a memory cap
 costs the trial and not the worker, with the same causes told apart as on one machine. A room knows neither journal nor
-tracking, and hands its processes no variable that tracking reads.
+tracking, and hands its processes no variable that tracking reads, nor the cluster's own token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hpo.redact import redact
 from hpo.trial import Trial
 
 DESERTED = 60.0  # seconds without a word from the driver after which a room closes itself
-_TRACKING = "MLFLOW_"  # what begins like this may name a server, or hold its password
+_HIDDEN = ("MLFLOW_", "RAY_AUTH_")  # what begins like this may name a server, or hold a password or a cluster's token
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Room:
     def _serve(self, job: Job) -> None:
         slots = self._terms.slots
         leases = lease_gpus(slots, self._terms.gpus) or [{}] * slots
-        hidden: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_TRACKING)}
+        hidden: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_HIDDEN)}
         with closing(Local(job, slots, self._terms.deadline, [hidden | {**lease} for lease in leases])) as local:
             while not self._closed and time.monotonic() < self._heard + DESERTED:
                 for event in local.events(time.monotonic() + 1.0, wake=self._woken):

@@ -18,7 +18,7 @@ from hpo.errors import InputError, Problem
 from hpo.machine import cores, memory
 from hpo.sweep import Sweep
 
-Kind = Literal["inline", "local", "dask"]
+Kind = Literal["inline", "local", "dask", "ray"]
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -31,7 +31,7 @@ def share(sweep: Sweep, available: int | None = None, kind: Kind | None = None) 
     n = available or cores()
     need = sweep.resources
     threads = sweep.search.threads or need.cpus or 0
-    if (kind or sweep.executor.engine) == "dask":
+    if (kind or sweep.executor.engine) in ("dask", "ray"):
         threads = threads or 1
         return sweep.search.workers or max(1, n // threads), threads
     threads = min(threads, n)

@@ -42,7 +42,7 @@ folder_option = click.option("--folder", default=".hpo", metavar="DIR", show_def
 files_argument = click.argument("files", nargs=-1, metavar="[FILES]…")
 options = (
     click.option("--tracking-uri", default="default", metavar="URI", help="MLflow's address, or none."),
-    click.option("--allow-import", multiple=True, metavar="PACKAGE", help="Trust the code of this package, too."),
+    click.option("--allow-import", multiple=True, metavar="NAME", help="Trust this package, or address, too."),
     click.option("--jobs", default=1, type=click.IntRange(1, 64), show_default=True, help="Slots at a time."),
     folder_option, ledger_option, files_argument,
 )  # fmt: skip

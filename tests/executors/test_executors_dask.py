@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,22 +14,18 @@ from typing import Any
 import pytest
 
 import hpo
-from hpo.attempt import Attempt, Evaluate, Objective, Outcome
+from hpo.attempt import Attempt, Objective, Outcome
 from hpo.errors import ClusterError, InputError
 from hpo.executors.cluster import Cluster, Need
 from hpo.executors.dask import Dask
 from hpo.executors.port import Executor
 from hpo.executors.worker import Job
-from hpo.journal import Journal
-from hpo.metric import Metric
-from hpo.progress import Progress
 from hpo.sweep import Execution
 from hpo.testing import ExecutorSuite, Program
 from hpo.trial import Trial
+from tests.executors.losses import METRICS, Missing, dies_and_is_resumed, job, loses, one
 from tests.executors.tls import DaskCluster
-from tests.sweeps import function_sweep, same
-
-METRICS = (Metric("x", "maximize"),)
+from tests.sweeps import function_sweep
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +73,6 @@ class TestDask(ExecutorSuite):
         assert not self.cluster.trials()
 
 
-class Closure:
-    """An objective that no worker could import."""
-
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
-
-    def open(self) -> Evaluate:
-        return self._evaluate
-
-
-def one(executor: Executor, **params: Any) -> Trial:
-    executor.submit(Trial(0, params, started=time.time()))
-    done: list[Trial] = []
-    while not done:
-        done += executor.wait(timeout=1.0)
-    return done[0]
-
-
 # Who may come in, and what is handed to whom.
 
 
@@ -117,10 +94,6 @@ def test_a_client_that_another_authority_vouches_for_is_refused(shared: DaskClus
         Cluster(engine, job(tmp_path), Need())
 
 
-def job(folder: Path, evaluate: Evaluate = lambda attempt: 1.0) -> Job:
-    return Job(Closure(evaluate), METRICS, 0, 1, folder)
-
-
 def test_files_of_a_trial_come_back_and_tracking_does_not_go_there(shared: DaskCluster, tmp_path: Path) -> None:
     def evaluate(attempt: Attempt) -> Outcome:
         attempt.log_text(json.dumps([name for name in os.environ if name.startswith("MLFLOW_")]), "there/names.json")
@@ -134,10 +107,6 @@ def test_files_of_a_trial_come_back_and_tracking_does_not_go_there(shared: DaskC
 
 
 def test_an_objective_that_cannot_be_opened_there_is_the_users_problem(shared: DaskCluster, tmp_path: Path) -> None:
-    class Missing:
-        def open(self) -> Evaluate:
-            raise ModuleNotFoundError("No module named 'catboots'")
-
     with (
         closing(connect(shared, Job(Missing(), METRICS, 0, 1, tmp_path))) as executor,
         pytest.raises(InputError, match="catboots"),
@@ -148,67 +117,28 @@ def test_an_objective_that_cannot_be_opened_there_is_the_users_problem(shared: D
 # What a cluster can do to a sweep.
 
 
-def naps(params: dict[str, Any], trial: Attempt) -> float:
-    time.sleep(0.3)
-    return float(params["x"]) ** 2
-
-
-def sweep_on(cluster: DaskCluster, **search: Any) -> hpo.Sweep:
+def at(cluster: DaskCluster) -> dict[str, Any]:
     tls = {"ca": cluster.tls.ca, "cert": cluster.tls.cert, "key": cluster.tls.key}
-    return function_sweep(
-        naps,
-        executor={"engine": "dask", "cluster": cluster.address, "tls": tls},
-        search={"workers": "auto", "trials": 14, **search},
-    )
+    return {"engine": "dask", "cluster": cluster.address, "tls": tls}
 
 
-def when(ended: int, act: Callable[[], None]) -> Callable[[Progress], None]:
-    """Once, as soon as so many trials have ended."""
-    done = False
-
-    def show(progress: Progress) -> None:
-        nonlocal done
-        if not done and len(progress.ended) >= ended:
-            done = True
-            threading.Thread(target=act).start()
-
-    return show
+def test_trials_of_a_worker_that_dies_run_elsewhere(own: DaskCluster, tmp_path: Path, uri: str) -> None:
+    loses(at(own), tmp_path, uri, lambda: own.kill(own.workers[0]))
 
 
-def test_trials_of_a_worker_that_dies_run_elsewhere(own: DaskCluster, tmp_path: Path) -> None:
-    show = when(4, lambda: own.kill(own.workers[0]))
-    result = hpo.run(sweep_on(own), folder=tmp_path / "hpo", tracking=None, show=show)
-    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
-    assert {trial.attempt for trial in result.all_trials} == {1, 2}
-    assert own.workers[0].poll() is not None
-
-
-def test_a_worker_that_joins_gets_trials_and_none_at_all_is_waited_for(own: DaskCluster, tmp_path: Path) -> None:
+def test_a_worker_that_joins_gets_trials_and_none_at_all_is_waited_for(
+    own: DaskCluster, tmp_path: Path, uri: str
+) -> None:
     def all_go_and_one_comes() -> None:
         for worker in own.workers:
             own.kill(worker)
         own.add_worker()
 
-    show = when(3, all_go_and_one_comes)
-    result = hpo.run(sweep_on(own), folder=tmp_path / "hpo", tracking=None, show=show)
-    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
+    loses(at(own), tmp_path, uri, all_go_and_one_comes)
 
 
-def test_a_scheduler_that_dies_leaves_the_sweep_resumable(own: DaskCluster, tmp_path: Path) -> None:
-    sweep = sweep_on(own)
-    with pytest.raises(ClusterError, match="cannot be reached any more"):
-        hpo.run(sweep, folder=tmp_path / "hpo", tracking=None, show=when(4, lambda: own.kill(own.scheduler)))
-    [path] = (tmp_path / "hpo").glob("*.journal")
-    with closing(Journal(path)) as journal:
-        assert journal.fact("state") == "interrupted"
-        before = journal.trials()
-    assert 4 <= sum(trial.state == "complete" for trial in before) < 14
-    assert {trial.state for trial in before} <= {"complete", "running"}, "nobody failed of it"
-    result = hpo.run(replace(sweep, executor=Execution()), folder=tmp_path / "hpo", tracking=None)
-    assert result.resumed
-    assert [trial.state for trial in result.all_trials] == ["complete"] * 14
-    ended = tuple(trial for trial in before if trial.state == "complete")
-    assert same(tuple(result.all_trials[trial.number] for trial in ended), ended)
+def test_a_scheduler_that_dies_leaves_the_sweep_resumable(own: DaskCluster, tmp_path: Path, uri: str) -> None:
+    dies_and_is_resumed(at(own), tmp_path, uri, lambda: own.kill(own.scheduler))
 
 
 def test_a_cluster_on_this_machine_is_started_and_ended(tmp_path: Path) -> None:

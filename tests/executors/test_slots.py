@@ -107,6 +107,9 @@ def test_what_cannot_be_shared_out_is_refused() -> None:
         (Need(memory=3), Capacity(8, memory=10), 3),
         (Need(gpus=0.25), Capacity(8, gpus=1.0), 4),
         (Need(gpus=1), Capacity(8, gpus=0.0), 0),
+        (Need(gpus=2), Capacity(8, gpus=3.0), 1),
+        (Need(gpus=0.4), Capacity(8, gpus=2.0), 4),
+        (Need(gpus=0.25), Capacity(8, gpus=1.5), 6),
     ],
 )
 def test_as_many_trials_as_a_worker_has_room_for(need: Need, there: Capacity, fit: int) -> None:

@@ -204,6 +204,12 @@ def test_the_engines_own_sampler_is_filled_in() -> None:
         ({"engine": "dask", "cluster": "tls://me:secret@host:1"}, "executor.cluster"),
         ({"cluster": "tls://scheduler:8786"}, "cluster has no meaning on one machine"),
         ({"store": "shared"}, "store has no meaning on one machine"),
+        ({"engine": "dask", "cluster": "auto"}, "dask finds no cluster by itself"),
+        ({"engine": "ray", "cluster": "10.0.0.1:6379"}, "executor.cluster"),
+        ({"engine": "ray", "cluster": "ssh"}, "ray knows no cluster like"),
+        ({"engine": "ray", "cluster": "ray://head"}, "ray knows no cluster like"),
+        ({"engine": "ray", "cluster": "tls://head:1"}, "ray knows no cluster like"),
+        ({"engine": "ray", "options": {"num_cpus": 4}}, "options are for a class of Dask's"),
     ],
 )
 def test_a_cluster_that_cannot_be_or_should_not_be_is_refused(executor: dict[str, Any], says: str) -> None:
@@ -222,9 +228,8 @@ def test_a_cluster_class_comes_from_a_library_that_is_trusted(tmp_path: Path) ->
     file = tmp_path / "sweep.yaml"
     text = "name: x\nmodel: sklearn.dummy.DummyClassifier\ndata: {path: t.csv, target: y}\nmetric: accuracy\n"
     (tmp_path / "t.csv").write_text("a,y\n1,2\n", encoding="utf-8")
-    text += "space: {strategy: {choice: [prior, uniform]}}\nexecutor: {engine: dask, cluster: CLASS}\n"
-    file.write_text(text.replace("CLASS", "distributed.LocalCluster"), encoding="utf-8")
-    assert hpo.load(file).executor.cluster == "distributed.LocalCluster"
-    file.write_text(text.replace("CLASS", "psutil.Popen"), encoding="utf-8")
+    file.write_text(text + "space: {strategy: {choice: [prior, uniform]}}\nexecutor: {engine: dask}\n")
+    given = "executor.cluster=distributed.LocalCluster"
+    assert hpo.load(file, [given]).executor.cluster == "distributed.LocalCluster"
     with pytest.raises(InputError, match="--allow-import psutil"):
-        hpo.load(file)
+        hpo.load(file, ["executor.cluster=psutil.Popen"])
