@@ -139,7 +139,7 @@ def draft(found: Survey, name: str, path: str, target: str, said: str) -> str:
         "",
         "search:",
         f"  trials: {chosen.trials}",
-        _with("  timeout: 1h", "whichever comes first; the same command goes on with a longer one"),
+        _with("  timeout: 1h", "whichever comes first; with --resume last and a longer one it goes on"),
         _with("  seed: 1", "same seed, same folds, same proposals"),
         "",
         "promote:",
