@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from hpo.samplers.encoding import Array
@@ -107,7 +108,9 @@ def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(theta)
         a = cho_solve(factor, y, check_finite=False)
-        inner = 0.5 * (cho_solve(factor, eye, check_finite=False) - np.outer(a, a))  # d loss / d covariance
+        inverse = np.tril(dpotri(factor[0], lower=1)[0])  # a third of the work of solving for the columns of 1
+        inverse += np.tril(inverse, -1).T
+        inner = 0.5 * (inverse - np.outer(a, a))  # d loss / d covariance
         steepness = inner * (-5 / 6 * signal) * (1 + SQRT5 * r) * decay  # d loss / d r2
         t = theta - prior.mean
         value = 0.5 * y @ a + np.log(np.diag(factor[0])).sum() + 0.5 * (t * t / prior.variance).sum()

@@ -186,9 +186,9 @@ class GPSampler(BaseSampler):
     def _learned(
         self, name: str, evidence: Evidence, known: Mask, inputs: Inputs, values: Array, view: View
     ) -> Array:  # fmt: skip
-        """Hyperparameters of the first trials: all of them up to 50, then of a number that grows by 4 %."""
+        """Hyperparameters of the first trials: all of them up to 24, then of a number that grows by 8 %."""
         numbers, trust = evidence.numbers[known], evidence.trust[known]
-        count = len(numbers) - len(numbers) % max(1, len(numbers) // 25)
+        count = len(numbers) - len(numbers) % max(1, len(numbers) // 12)
         leveled = values[:count][trust[:count] < 1.0]  # they move with each configuration that is scored again
         name, key = f"{name} {view.name}", (*evidence.encoding.names, *numbers[:count].tolist(), *leveled.tolist())
         if self._theta.get(name, (None, None))[0] != key:
