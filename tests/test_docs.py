@@ -30,7 +30,8 @@ def test_a_page_says_nothing_wrong(page: str) -> None:
 
 def test_every_verb_and_every_key_is_in_a_page() -> None:
     everything = "\n".join(map(text_of, PAGES))
-    assert [verb for verb in VERBS if f"hpo.{verb}" not in text_of("docs/commands.md")] == []
+    commands = text_of("docs/commands.md")
+    assert [verb for verb in VERBS if not re.search(rf"hpo[. ]{verb}\b", commands)] == []
 
     def keys(schema: Any) -> set[str]:
         if isinstance(schema, list):
