@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -21,6 +23,8 @@ from tests.tracking.sweeps import finished, journal_of
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
+
+SWEEP = "shown-20261123-101500-3f2a"
 
 
 def browse(address: str, picture: Path, *wanted: str) -> str:
@@ -46,20 +50,31 @@ def browse(address: str, picture: Path, *wanted: str) -> str:
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: Server) -> None:
-    journal = journal_of(tmp_path, server.uri, map(finished, range(5)), id="shown-1", name="shown")
+    journal = journal_of(tmp_path, server.uri, map(finished, range(5)), id=SWEEP, name="shown")
     assert hpo.sync.deliver(journal.path) is None
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("shown").experiment_id
     experiment_page = f"{server.uri}/#/experiments/{experiment}"
-    table = browse(f"{experiment_page}/runs", tmp_path / "table.png", "shown-1")
+    table = browse(f"{experiment_page}/runs", tmp_path / "table.png", "20261123-101500-3f2a")
     assert "trial-0000" not in table, "the trials are not folded into their sweep"
-    alone = page(server.uri, experiment, "shown-1", Metric("roc_auc", "maximize"))
+    alone = page(server.uri, experiment, SWEEP, Metric("roc_auc", "maximize"))
     ranked = browse(alone, tmp_path / "alone.png", "trial-0000", "trial-0004")
     assert ranked.index("trial-0002") < ranked.index("trial-0004"), "the best trial is not on top"
     sweep = f"{experiment_page}/runs/{journal.runs()[PARENT]}"
-    browse(sweep, tmp_path / "sweep.png", "shown-1", "best_roc_auc", "search.trials", "hpo.engine", "trial-0004")
+    browse(
+        sweep,
+        tmp_path / "sweep.png",
+        SWEEP,
+        "best_roc_auc",
+        "no model was to be promoted",
+        "search.trials",
+        "hpo.engine",
+        "trial-0004",
+    )
     trial = f"{experiment_page}/runs/{journal.runs()[4]}"
-    browse(trial, tmp_path / "trial.png", "trial-0004", "shown-1", "roc_auc_curve", "learning_rate")
+    browse(trial, tmp_path / "trial.png", "trial-0004", "20261123-101500-3f2a", "roc_auc_curve", "learning_rate")
+    three = quote(json.dumps([journal.runs()[number] for number in (0, 1, 2)]))
+    compared = f"{server.uri}/#/compare-runs?runs={three}&experiments={quote(json.dumps([experiment]))}"
     with sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport={"width": 1600, "height": 900})
@@ -67,4 +82,10 @@ def test_the_sweep_and_its_trials_are_nested_in_the_ui(tmp_path: Path, server: S
         report = tab.frame_locator("iframe.mlflow-html-iframe")
         report.locator("h2", has_text="Trial 0 is the best").wait_for(timeout=60_000)
         report.locator("[data-drawn]").first.wait_for(timeout=60_000, state="attached")
+        tab.goto(compared)
+        tab.get_by_text("Comparing 3 Runs").wait_for(timeout=60_000)
+        plot = tab.locator(".js-plotly-plot", has_text="learning_rate").first
+        plot.wait_for(timeout=60_000)
+        assert "roc_auc" in plot.inner_text(), "parallel coordinates begin with the sweep's own metric"
+        tab.screenshot(path=tmp_path / "compared.png")
         browser.close()

@@ -124,13 +124,15 @@ def metrics(trial: Trial, names: Sequence[str]) -> list[Metric]:
 def numbers(trial: Trial, names: Sequence[str]) -> list[tuple[str, float, int]]:
     """(name, value, step); `names` are the sweep's metrics, the first of which the reports are about.
 
-    A headline value only if the trial is complete, so that sorting runs by a metric compares like with like.
+    A headline value only if the trial is complete, so that sorting runs by a metric compares like with like; and before
+    all else, as the UI's comparison of runs begins with the metric that it finds first.
     """
-    points: list[tuple[str, float, int]] = [(name, value, 0) for name, value in trial.metrics.items()]
+    points: list[tuple[str, float, int]] = []
     if trial.state == "complete":
-        means = {name: fmean(folds) for name, folds in trial.scores.items() if folds}
-        means |= zip(names, trial.values or (), strict=True)
-        points += [(name, value, 0) for name, value in means.items()]
+        means = dict(zip(names, trial.values or (), strict=True))
+        others = {name: fmean(folds) for name, folds in trial.scores.items() if folds and name not in means}
+        points += [(name, value, 0) for name, value in {**means, **others}.items()]
+    points += [(name, value, 0) for name, value in trial.metrics.items()]
     for name, folds in trial.scores.items():
         if len(folds) > 1:
             points.append((f"{name}_std", pstdev(folds), 0))

@@ -146,7 +146,9 @@ class Runs:
         return self.known[trial.number]
 
     def _create(self, number: int, started: float | None, tags: Mapping[str, Any]) -> None:
-        name = self._facts["id"] if number == PARENT else f"trial-{number:04d}"
+        name = f"trial-{number:04d}"
+        if number == PARENT:  # the experiment has the sweep's name; the UI's table has room for twenty characters
+            name = self._facts["id"].removeprefix(f"{self._facts['name']}-")
         user = (self._facts.get("provenance") or {}).get("user")
         tags = {**texts({"mlflow.user": user}), **tags}
         run = self._client.create_run(self.experiment, milliseconds(started), tags, run_name=name)

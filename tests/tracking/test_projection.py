@@ -44,7 +44,7 @@ def metric_rows(uri: str) -> list[tuple[object, ...]]:
 def test_the_sweep_is_the_parent_run(tmp_path: Path, uri: str) -> None:
     publish(journal_of(tmp_path, uri, map(finished, range(5))), uri, tmp_path)
     run = parent(runs_of(uri))
-    assert run.info.run_name == "flights-1"
+    assert run.info.run_name == "1", "its id, without the name of its experiment"
     assert (run.info.status, run.info.start_time, run.info.end_time) == (
         "FINISHED", int(BEGUN * 1000), int((BEGUN + 5) * 1000),
     )  # fmt: skip
