@@ -53,7 +53,8 @@ def history(view: View, index: int) -> Figure:
     y: dict[str, Any] = {"title": {"text": label(metric)}}
     if reach := window(values, metric):
         known = view.defaults
-        seen = reach if known is None else [*reach, value(known, index)]  # what is compared with is seen
+        room = metric.sign * (reach[1] - reach[0]) / 12
+        seen = reach if known is None else [*reach, value(known, index) - room]  # what is compared with is seen
         y["range"] = [short(min(seen)), short(max(seen))]
     return {"data": data, "layout": {"xaxis": {"title": {"text": "finished trials"}}, "yaxis": y}}
 

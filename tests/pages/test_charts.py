@@ -68,6 +68,9 @@ def test_one_terrible_result_does_not_press_the_others_flat() -> None:
     ]
     assert -1 < low < 0.5
     assert high > max(values)
+    weak = [trial(0, 0.2, rate=0.3), *(trial(k, v) for k, v in enumerate([*values, -1e9], 1))]
+    known = charts.history(view(*weak, defaults={"rate": 0.3, "kind": "a"}), 0)["layout"]["yaxis"]["range"]
+    assert low - 0.5 < known[0] < 0.2, "what is compared with is seen"
 
 
 def test_a_journal_that_does_not_describe_its_space() -> None:
