@@ -179,7 +179,7 @@ def test_r19_many_workers_report_at_once(tmp_path: Path) -> None:
 
 
 def test_r11_a_parent_that_has_trained(tmp_path: Path) -> None:
-    """Row R11: workers are started, never forked, so no thread pool of the parent's is waited for."""
+    """Row R11: workers are forked from a template that never trains, not from us, so no thread pool is waited for."""
     train(Attempt(Trial(0, {})))
     job = Job(Trains(), (Metric("loss", "minimize"),), 0, 2, tmp_path)
     done: list[Trial] = []
