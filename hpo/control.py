@@ -16,14 +16,11 @@ from pathlib import Path
 import click
 
 from hpo.command import run, sweeps, verb
-from hpo.errors import HeldError, InputError, Problem, did_you_mean
+from hpo.errors import HeldError, InputError, Problem
 from hpo.journal import Journal
 from hpo.lease import holder
-from hpo.metric import Metric
-from hpo.orders import LASTING, VERBS, Answer, Order, Orders, parse
+from hpo.orders import LASTING, VERBS, Answer, Order, Orders, answer, is_open, parse
 from hpo.resume import find
-from hpo.steering import answer, is_open
-from hpo.trial import Params, Value
 
 TICK = 0.1  # seconds between two looks for the answer
 
@@ -58,6 +55,7 @@ def command(sweep: str, order: tuple[str, ...], folder: str, wait: float, as_obj
     Exit codes: 0 done, or waiting for the next run; 1 refused; 2 no such thing; 75 no answer yet.
     """
     from hpo.provenance import provenance
+    from hpo.steering import whole
 
     path = find(Path(folder), sweep)
     wish = parse(" ".join(order), provenance()["user"] or "somebody")
@@ -101,30 +99,6 @@ def is_steered(journal: Journal) -> bool:
     """A driver searches, or is about to."""
     searching = holder(journal.path.with_suffix(".lock")) is not None and journal.fact("state") == "running"
     return searching and is_open(journal)
-
-
-def whole(journal: Journal, guess: Params) -> dict[str, Value]:
-    """These parameters, and those of the best trial so far for what they leave open. InputError: they are not in the
-    sweep's space."""
-    from hpo.searchers.beginning import complete
-    from hpo.sweepfile import rules, shape
-
-    space = rules.space(shape.read(journal.fact("document"))[0])
-    problems = []
-    for name, value in guess.items():
-        if name not in space.names:
-            problems.append(Problem(f"there is no parameter {name!r}", "enqueue", did_you_mean(name, space.names)))
-        elif wrong := space[name].check(value):
-            problems.append(Problem(f"{name}: {wrong}", "enqueue"))
-    if problems:
-        raise InputError(*problems)
-    metric = Metric(*journal.fact("metrics")[0])
-    done = [trial for trial in journal.trials() if trial.state == "complete" and trial.values]
-    best = max(done, key=lambda trial: metric.sign * trial.values[0] if trial.values else 0.0, default=None)
-    found = dict(complete(space, guess, best.params if best else {}))
-    if wrong_here := space.check({**found, **guess}):
-        raise InputError(*(Problem(text, "enqueue") for text in wrong_here))
-    return found
 
 
 def _nobody(journal: Journal) -> InputError:

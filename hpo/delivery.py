@@ -18,6 +18,7 @@ from hpo.pages import page, view_of
 from hpo.pages.view import View
 from hpo.tracking import with_password
 from hpo.tracking.projection import Projection
+from hpo.wishes import Wishes
 
 EVERY = 60.0  # seconds between two looks at a sweep that runs
 SHARE = 0.05
@@ -30,6 +31,7 @@ class Delivery:
         self._journal = journal
         self._folder = journal.path.with_suffix("")
         self._projection = Projection(journal, with_password(journal.fact("tracking_uri")), self._folder)
+        self._wishes = Wishes(journal, self._projection)
         self._clock, self._every = clock, every
         self._due = clock() + every
         self._seen: dict[str, int] = {}
@@ -39,7 +41,9 @@ class Delivery:
         while self._projection.publish():
             pass
         if live:
-            self._projection.mark("RUNNING", **{"hpo.state": "running"})
+            paused = (self._journal.fact("orders") or {}).get("paused", False)
+            self._projection.mark("RUNNING", **{"hpo.state": "paused" if paused else "running"})
+        self._wishes.look(live)
 
     def refresh(self) -> None:
         """The report and the labels of a sweep that runs, now and then, if there is news: a look at them costs the

@@ -184,6 +184,7 @@ def _sweep(
         recheck=file.recheck,
         promote=file.promote,
         schedule=file.schedule,
+        tracking=file.tracking,
         root=root,
         document=document.data,
         source=document.text,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import InputError, JournalError, Problem, did_you_mean
+from hpo.journal import Journal
 
 VERBS = ("pause", "resume", "stop", "extend", "prune", "enqueue")
 LASTING = ("extend", "enqueue")  # these may wait for the next run
@@ -80,6 +81,17 @@ def _params(text: str) -> Mapping[str, Any]:
     return found
 
 
+def answer(journal: Journal, number: int) -> Answer | None:
+    """What the driver said to an order; None: nothing yet."""
+    found = (journal.fact("orders") or {}).get("answers", {}).get(str(number))
+    return Answer(**found) if found else None
+
+
+def is_open(journal: Journal) -> bool:
+    """Whether a driver, if there is one, still looks at orders: not after the last trial."""
+    return not (journal.fact("orders") or {}).get("closed", False)
+
+
 class Orders:
     """The queue of one sweep, by its journal's path. Every call opens the file: writers are many and brief."""
 
@@ -103,6 +115,15 @@ class Orders:
             query = "SELECT verb, argument, who, number FROM orders WHERE number > ? ORDER BY number"
             rows = db.execute(query, (number,)).fetchall()
         return [Order(verb, json.loads(argument), who, int(known)) for verb, argument, who, known in rows]
+
+    def find(self, key: str) -> Order | None:
+        """The order that was put under this key."""
+        if not self.path.exists():
+            return None
+        with closing(self._open()) as db:
+            query = "SELECT verb, argument, who, number FROM orders WHERE key = ?"
+            row = db.execute(query, (key,)).fetchone()
+        return None if row is None else Order(row[0], json.loads(row[1]), row[2], int(row[3]))
 
     def withdraw(self, number: int) -> None:
         """Nobody will carry it out."""

@@ -77,8 +77,8 @@ def _search(
             state="running",
             tracking_uri=uri,
             document=dict(sweep.document),  # of this session: its budget may differ from the last one's
-            trials=sweep.search.trials,
-            **(reopened(journal) | dict.fromkeys(("promotion", "estimate", "stopped"))),  # those of an earlier session
+            commands=sweep.tracking.commands,
+            **(reopened(journal, sweep) | dict.fromkeys(("promotion", "estimate", "stopped"))),  # of an earlier session
             provenance=begin(sweep, folder),
             dataset=dataset and dataset.to_json(),
             origin=sweep.data and sweep.data.origin and asdict(sweep.data.origin),

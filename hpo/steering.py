@@ -11,10 +11,13 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+from hpo.errors import InputError, Problem, did_you_mean
 from hpo.journal import Journal
+from hpo.metric import Metric
 from hpo.orders import Answer, Order, Orders
 from hpo.progress import Progress
-from hpo.trial import Params
+from hpo.sweep import Sweep
+from hpo.trial import Params, Value
 
 KEPT = 100  # answers; whoever asked reads his at once
 
@@ -26,17 +29,6 @@ class Waiting(NamedTuple):
 
     order: int
     params: Params
-
-
-def answer(journal: Journal, number: int) -> Answer | None:
-    """What the driver said to an order; None: nothing yet."""
-    found = (journal.fact("orders") or {}).get("answers", {}).get(str(number))
-    return Answer(**found) if found else None
-
-
-def is_open(journal: Journal) -> bool:
-    """Whether a driver, if there is one, still looks at orders: not after the last trial."""
-    return not (journal.fact("orders") or {}).get("closed", False)
 
 
 class Steering:
@@ -144,9 +136,33 @@ class Steering:
         self._progress.sweep = replace(sweep, search=replace(sweep.search, trials=sweep.search.trials + by))
 
 
-def reopened(journal: Journal) -> dict[str, Any]:
-    """Facts for a sweep that was finished and goes on: an order to stop was carried out."""
+def reopened(journal: Journal, sweep: Sweep) -> dict[str, Any]:
+    """Facts for a session's begin: the file's budget, and, where the sweep was finished, that an order to stop has been
+    carried out."""
     kept = journal.fact("orders")
-    if not kept or journal.fact("state") != "finished":
-        return {}
-    return {"orders": {**kept, "stopped": None, "paused": False}}
+    done = {"orders": {**kept, "stopped": None, "paused": False}} if kept else {}
+    return {"trials": sweep.search.trials, **(done if journal.fact("state") == "finished" else {})}
+
+
+def whole(journal: Journal, guess: Params) -> dict[str, Value]:
+    """These parameters, and those of the best trial so far for what they leave open. InputError: they are not in the
+    sweep's space."""
+    from hpo.searchers.beginning import complete
+    from hpo.sweepfile import rules, shape
+
+    space = rules.space(shape.read(journal.fact("document"))[0])
+    problems = []
+    for name, value in guess.items():
+        if name not in space.names:
+            problems.append(Problem(f"there is no parameter {name!r}", "enqueue", did_you_mean(name, space.names)))
+        elif wrong := space[name].check(value):
+            problems.append(Problem(f"{name}: {wrong}", "enqueue"))
+    if problems:
+        raise InputError(*problems)
+    metric = Metric(*journal.fact("metrics")[0])
+    done = [trial for trial in journal.trials() if trial.state == "complete" and trial.values]
+    best = max(done, key=lambda trial: metric.sign * trial.values[0] if trial.values else 0.0, default=None)
+    found = dict(complete(space, guess, best.params if best else {}))
+    if wrong_here := space.check({**found, **guess}):
+        raise InputError(*(Problem(text, "enqueue") for text in wrong_here))
+    return found

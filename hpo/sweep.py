@@ -207,6 +207,13 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class Tracking:
+    """`commands`: whoever may edit runs in MLflow may steer the search, by the tag `hpo.command` of its run."""
+
+    commands: bool = False
+
+
+@dataclass(frozen=True)
 class Sweep:
     """`objective` (a dotted path or a callable) or `model` (a dotted path) with `data`; never both.
 
@@ -234,6 +241,7 @@ class Sweep:
     recheck: Recheck | None = field(default_factory=Recheck)
     promote: Promote | None = field(default_factory=Promote)
     schedule: Recurrence | None = None
+    tracking: Tracking = field(default_factory=Tracking)
     root: Path = field(default_factory=Path.cwd)
     document: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""

@@ -75,6 +75,7 @@ STORY = {
     "recorded",
     "checkout",
     "steering",
+    "wishes",
     "contest",
 }
 VERBS = {

@@ -11,9 +11,8 @@ import pytest
 import hpo
 from hpo.attempt import Attempt
 from hpo.journal import Journal
-from hpo.orders import Orders, parse
+from hpo.orders import Orders, answer, parse
 from hpo.progress import Progress
-from hpo.steering import answer
 from tests.sweeps import function_sweep, inline, loss
 
 GIVEN = {3: 'enqueue {"x": 1.25, "kind": "b"}', 4: "pause", 5: "extend 4", 6: 'enqueue {"x": -2.0, "kind": "b"}'}

@@ -41,6 +41,7 @@ from hpo.sweep import (
     Slice,
     Stop,
     Tls,
+    Tracking,
     Validation,
 )
 from hpo.sweepfile.recurring import Schedule
@@ -351,6 +352,10 @@ class File(Form):
         | None,
         OrFalse(),
     ] = Field(default_factory=Promote, description="How the best model is registered; false: not at all")
+    tracking: Annotated[
+        Tracking,
+        Written(commands="Steer the search by the tag hpo.command on its run, set by whoever may edit runs in MLflow"),
+    ] = Field(default_factory=Tracking, description="What MLflow is to the search beside a record")
     schedule: Schedule | None = Field(None, description="When python -m hpo.schedule runs this sweep again")
 
 

@@ -24,6 +24,7 @@ SETTINGS = {
 }
 
 
+COMMAND = "hpo.command"  # the tag by which a search is steered; see `hpo.wishes`
 RECORD = "hpo.record"  # a run's tag, or where that would be too long its file: the trial, for `hpo.reproduce`
 
 

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from hpo import crash
 from hpo.journal import PARENT, Entry, Journal
 from hpo.metric import Metric
-from hpo.tracking import RECORD
+from hpo.tracking import COMMAND, RECORD
 from hpo.tracking.layout import (
     STATUS,
     dataset_inputs,
@@ -139,6 +139,21 @@ class Projection:
         end = f"{status}: {reason}" if reason else status
         trials = [entry.trial for entry in self._journal.finished()]
         self._attach(self.parent, "sweep.log", story(self._facts, trials, end, publishing))
+
+    def wish(self) -> str | None:
+        """What a person has set as the tag `hpo.command` of the sweep's run."""
+        self._open()
+        with answered():
+            found: str | None = self.client.get_run(self.parent).data.tags.get(COMMAND)
+        return found
+
+    def grant(self, words: str, said: str) -> None:
+        """Answer it, and take it away, unless it has become another one meanwhile."""
+        with answered():
+            self.client.log_batch(self.parent, tags=tags({f"{COMMAND}.done": f"{words}: {said}"}))
+            found = self.client.get_run(self.parent).data.tags.get(COMMAND, "")
+            if found and (found == words or found.split()[0] == words.split()[0]):
+                self.client.delete_tag(self.parent, COMMAND)
 
     def show_file(self, name: str, text: str) -> None:
         """A file of the sweep's own run; there already, it is replaced."""
