@@ -41,6 +41,7 @@ def summarize(result: Result, console: Console) -> None:
     if result.unpublished:
         say(f"\n[yellow]not everything is in MLflow yet[/]: {escape(result.unpublished)}")
         say(f"  deliver it later:  python -m hpo.sync {result.id}")
+    say(f"\nsee its report:    python -m hpo.report {result.id} --open")
     if result.tracking_uri is not None:
         for line in _look(result, redact(result.tracking_uri)):
             say(escape(line))
@@ -131,7 +132,7 @@ def _look(result: Result, uri: str) -> list[str]:
         path = Path(uri.removeprefix("sqlite:///"))
         store = f"sqlite:///{path.name}" if path.parent == Path.cwd() else uri  # short for a store of this folder
         plain = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
-        return ["", f"compare the runs:  python -m hpo.ui {result.id}", f"              or:  {plain}"]
+        return [f"compare the runs:  python -m hpo.ui {result.id}", f"              or:  {plain}"]
     if result.experiment is not None and uri.startswith("http"):
         uri = page(uri, result.experiment, result.id, result.metrics[0])
-    return ["", f"compare the runs:  {uri}", f"       filter by:  tags.`hpo.sweep` = '{result.id}'"]
+    return [f"compare the runs:  {uri}", f"       filter by:  tags.`hpo.sweep` = '{result.id}'"]

@@ -73,6 +73,8 @@ def test_failures_are_counted_by_their_first_line() -> None:
         "flights-1: 5 failed in 1 m 05 s",
         "  3 failed: ValueError: [0]",
         "  2 failed: ValueError: [1]",
+        "",
+        "see its report:    python -m hpo.report flights-1 --open",
     ]
 
 
