@@ -26,7 +26,7 @@ from hpo.space import Int
 from hpo.sweep import Sweep
 from hpo.trial import Params, Trial, Value
 
-GUESSES = 5  # of the best configurations
+GUESSES = 3  # of the best configurations: more of them are much alike, and the searcher knows them as evidence
 EVIDENCE = 200  # results, the newest sweep's best of them: a searcher bounds what it looks at anyway
 TRUST = 0.9  # in results on other data: how far what they say correlates with what is true of these
 DISCOUNTS = ("gp",)  # samplers that can weigh them so; the others are told of the same data only

@@ -72,7 +72,7 @@ def test_with_the_same_space_the_results_count(tmp_path: Path) -> None:
     before = first(tmp_path)
     learned = found(function_sweep(search=warm("last")), tmp_path)
     assert {t.number for t in learned.evidence} == {*range(-len(before.all_trials), 0)}
-    assert "5 configurations and 20 results" in str(learned)
+    assert f"{GUESSES} configurations and 20 results" in str(learned)
     other_code = function_sweep(every_third_fails, search=warm("last"))
     assert not found(other_code, tmp_path).evidence, "its values mean something else"
     deaf = function_sweep(search=warm("last", sampler="random"))
@@ -180,7 +180,7 @@ def test_our_own_runs_in_mlflow_bring_their_results_too(tmp_path: Path) -> None:
     hpo.run(sweep, folder=tmp_path / "hpo", tracking=uri, executor="inline")
     again = function_sweep(search={"engine": "optuna", "sampler": "gp", "trials": 6, "warm_start": "toy"})
     learned = found(again, tmp_path / "none", uri)
-    assert (len(learned.guesses), len(learned.evidence)) == (5, 6)
+    assert (len(learned.guesses), len(learned.evidence)) == (GUESSES, 6)
     assert all(trial.params in again.space for trial in learned.evidence)
 
 
@@ -271,5 +271,5 @@ def test_the_plan_says_what_carries_over(tmp_path: Path, monkeypatch: pytest.Mon
     assert "trials carry over" in said
     assert "is outside [-1, 1]" in said
     warmed = CliRunner().invoke(command, ["--space", "mine.yaml", "--no-probe", "--set", "search.warm_start=last"])
-    assert "5 configurations and" not in warmed.output, "random takes no results"
-    assert "5 configurations" in warmed.output
+    assert f"{GUESSES} configurations and" not in warmed.output, "random takes no results"
+    assert f"{GUESSES} configurations" in warmed.output
