@@ -37,13 +37,17 @@ class Delivery:
         self._seen: dict[str, int] = {}
 
     def publish(self, live: bool) -> None:
-        """All finished trials; the sweep's run is RUNNING while a driver lives."""
+        """All finished trials; the sweep's run is RUNNING while a driver lives, and its report is kept up to date, also
+        where trials come faster than they can be published."""
         while self._projection.publish():
-            pass
+            if live:
+                self.refresh()
         if live:
             paused = (self._journal.fact("orders") or {}).get("paused", False)
             self._projection.mark("RUNNING", **{"hpo.state": "paused" if paused else "running"})
         self._wishes.look(live)
+        if live:
+            self.refresh()
 
     def refresh(self) -> None:
         """The report and the labels of a sweep that runs, now and then, if there is news: a look at them costs the

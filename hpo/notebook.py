@@ -18,7 +18,7 @@ from hpo.display import duration, outcome, say
 from hpo.progress import Progress
 
 PAUSE = 0.3  # seconds between two pictures
-ROWS = 8
+ROWS, WORDS = 8, 80  # trials, and characters of what became of one
 _COLORS = {"complete": "#12805c", "pruned": "#b8770b", "failed": "#c5362f", "running": "#3b6fd4"}
 
 
@@ -87,7 +87,8 @@ def html(progress: Progress) -> str:
     rows = "".join(
         f'<tr><td style="text-align:right">{trial.number}</td>'
         f'<td style="text-align:left;color:{_COLORS[trial.state]}">{trial.state}</td>'
-        f'<td style="text-align:left">{escape(outcome(trial, sweep.metrics))}</td><td>{duration(trial.seconds)}</td>'
+        f'<td style="text-align:left;white-space:nowrap">{escape(outcome(trial, sweep.metrics)[:WORDS])}</td>'
+        f'<td style="white-space:nowrap">{duration(trial.seconds)}</td>'
         f'<td style="text-align:left">{escape(say(trial.params))}</td></tr>'
         for trial in progress.latest(ROWS)
     )

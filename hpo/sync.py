@@ -61,7 +61,6 @@ def _follow(journal: Journal, delivery: Delivery) -> int:
             if not live:
                 delivery.finish()
                 return 1 if delivery.note(delivery.trouble()) else 0
-            delivery.refresh()
             delivery.note(None)
             pause = TICK
         except TrackingError as error:

@@ -96,7 +96,6 @@ def test_an_extended_sweep_ends_with_a_report_of_its_end(tmp_path: Path, uri: st
     assert journal.fact("report")
     delivery = Delivery(journal, every=0.0, clock=lambda: now)
     delivery.publish(live=True)
-    delivery.refresh()
     assert journal.fact("report") is None
     end(journal)
     assert journal.fact("report")
