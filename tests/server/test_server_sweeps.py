@@ -49,7 +49,7 @@ data: {{path: segment.parquet, target: category, holdout: 0.2}}
 model: xgboost.XGBClassifier
 fixed: {{n_estimators: {STEPS}, verbosity: 3}}  # each trial says something, and so has a file in the bucket
 metric: log_loss
-validation: {{folds: 3}}
+validation: {{folds: 5}}
 space: {{learning_rate: {{float: [0.05, 0.5], log: true}}, max_depth: {{int: [2, 4]}}}}
 search: {{engine: random, trials: {TRIALS}, seed: 1, workers: 1, threads: 1, pruner: none}}
 recheck: false
