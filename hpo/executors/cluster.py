@@ -122,10 +122,10 @@ class Cluster:
         self._thread.start()
         try:
             self._started.result()
+            self._take(block=0.0)
         except BaseException:
             self.close()
             raise
-        self._take(block=0.0)
 
     # In the driver's thread.
 
@@ -275,6 +275,8 @@ class Cluster:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._hear(worker, key))
                 both.create_task(self._tell(worker, key, orders))
+        except InputError as error:
+            self._inbox.put((worker, Broken(error.problems)))
         except Exception as error:
             why = _words(error)
             if not opened.is_set() and not isinstance(error, (OSError, TimeoutError)):

@@ -20,9 +20,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import grpc
 import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -39,10 +40,8 @@ STORE = 80 * 2**20  # bytes of the object store of a cluster that is started her
 class Usher:
     """The actor: runs our coroutine functions in its process on the node."""
 
-    async def safe(self) -> bool:
-        """Whether this cluster asks for a token."""
-        raylet: Any = import_module("ray._raylet")  # whose stubs do not know it
-        return bool(raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN)
+    async def ready(self) -> None:
+        """It has been started."""
 
     async def call(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
         return await function(*args)
@@ -86,6 +85,9 @@ class Envoy:
             hint = f"is it running, and is the token its own? {TOKEN}"
             return Refused(f"no Ray cluster answers: {_line(error)}", hint)
         self._head = host_and_port(mandate.address if self._remote else ray.get_runtime_context().gcs_address)
+        if not _asks_for_token(self._head, self._remote):
+            said = "the Ray cluster asks for no token, and who reaches it can run code"
+            return Refused(said, "start its nodes with RAY_AUTH_MODE=token")
         return None
 
     async def workers(self) -> Mapping[str, Capacity]:
@@ -143,7 +145,7 @@ class Envoy:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         actor = ray.remote(Usher).options(scheduling_strategy=there, **options).remote()
         name = f"{node['NodeManagerHostname']} {node['NodeID'][:6]}.{self._count}"
-        ready = asyncio.create_task(_opened(actor))
+        ready = asyncio.create_task(asyncio.wait_for(_wait(actor.ready.remote()), START))
         self._berths[name] = Berth(node["NodeID"], slots, capacity, actor, time.monotonic(), ready)
 
     def _leave(self, worker: str) -> None:
@@ -153,10 +155,24 @@ class Envoy:
                 ray.kill(berth.actor)
 
 
-async def _opened(actor: Any) -> None:
-    if not await asyncio.wait_for(_wait(actor.safe.remote()), START):
-        hint = "RAY_AUTH_MODE=token for `ray start` on every node"
-        raise PermissionError(f"who reaches this Ray cluster can run code: it asks for no token ({hint})")
+def _asks_for_token(head: tuple[str, int], remote: bool) -> bool:
+    """What the head answers to somebody without one. An actor of a cluster that wants none never answers us."""
+    method = "/ray.rpc.RayletDriver/ClusterInfo" if remote else "/ray.rpc.NodeInfoGcsService/CheckAlive"
+    address = "{}:{}".format(*head)
+    if os.environ.get("RAY_USE_TLS") == "1":
+        names = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_SERVER_CERT")
+        known = grpc.ssl_channel_credentials(*(Path(os.environ[name]).read_bytes() for name in names))
+        opened = grpc.secure_channel(address, known)
+    else:
+        opened = grpc.insecure_channel(address)
+    with opened as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=ANSWER)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise ConnectionError(str(error.details())) from error
+            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+    return False
 
 
 def _free() -> Mapping[str, Mapping[str, float]]:

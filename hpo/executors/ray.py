@@ -99,8 +99,10 @@ class Ray:
             if answer.done():
                 break
             if b"InvalidAuthToken" in self._log.read_bytes():  # Ray itself tries that again, for half a minute
+                answer.cancel()
                 raise InputError(Problem("the Ray cluster refuses our token", "executor.cluster", TOKEN))
         else:
+            answer.cancel()
             raise InputError(Problem(f"Ray is not up after {OPEN:g} s:\n{self._said()}", "executor.cluster"))
         if isinstance(refused := answer.result(), Refused):
             raise InputError(Problem(refused.message, "executor.cluster", refused.hint))
