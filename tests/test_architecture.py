@@ -122,6 +122,7 @@ ENGINES = {
     "distributed": {"executors.dask"},
     "dask": {"executors.dask"},
     "ray": {"executors.envoy"},
+    "grpc": {"executors.envoy"},
     "fsspec": {"data"},
     "pydantic": {"sweepfile", "loader"},
     "ruamel": {"sweepfile.document", "data.lineage", "schedule.install"},
