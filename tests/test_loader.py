@@ -90,7 +90,7 @@ def test_finding_a_sweep_file(project: Path) -> None:
     assert find_space(str(bundled)) == bundled
     [(where, message)] = problems("xbg.yaml")
     assert (where, message) == ("", "there is no sweep file 'xbg.yaml'")
-    with pytest.raises(InputError, match=r"did you mean 'tiny'.*there are: tiny, xgb, custom_objective"):
+    with pytest.raises(InputError, match=r"did you mean 'tiny'.*there are: tiny, xgb, catboost, custom_objective"):
         find_space("tyny")
 
 
