@@ -21,6 +21,7 @@ from hpo.command import run, sweeps, verb
 from hpo.contest import Gain, gain
 from hpo.errors import InputError, Problem
 from hpo.journal import Journal
+from hpo.phrase import duration
 from hpo.resume import find
 
 if TYPE_CHECKING:
@@ -98,8 +99,6 @@ def _rows(a: View, b: View) -> Iterator[Row]:
 
 def _told(view: View) -> dict[str, str]:
     """Scores, trials and time of one sweep, by what they are called."""
-    from hpo.display import duration  # brings rich
-
     facts, metric = view.facts, view.metrics[0].name
     counts = {state: sum(t.state == state for t in view.trials) for state in ("complete", "pruned", "failed")}
     told = {

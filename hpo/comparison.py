@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo.journal import Journal
 from hpo.metric import Metric
+from hpo.phrase import duration
 
 
 def digest_of(journal: Journal) -> dict[str, Any]:
@@ -75,8 +76,6 @@ def _champion(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str
 
 
 def _duration(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    from hpo.display import duration
-
     yield f"{before['trials']} trials in {duration(before['seconds'])} -> {now['trials']} in {duration(now['seconds'])}"
 
 

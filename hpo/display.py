@@ -7,7 +7,6 @@ often to draw. Nothing depends on it: without a display the sweep is the same.
 from __future__ import annotations
 
 import time
-from statistics import fmean
 from types import TracebackType
 from typing import Protocol
 
@@ -17,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.metric import Metric
+from hpo.phrase import duration, outcome, say, values
 from hpo.progress import Progress
-from hpo.trial import Params, Trial
+from hpo.trial import Trial
 
 _COLORS = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 MARGIN = 3  # columns left free, for the terminal writes ^C behind the last row, and a row that wraps stays behind
@@ -114,7 +113,7 @@ def board(progress: Progress, width: int) -> RenderableType:
     elif progress.paused:
         rows.append(Text(PAUSED, style="yellow"))
     if progress.best:
-        best = Text("best ", style="bold").append(_values(progress.best, sweep.metrics), style="bold green")
+        best = Text("best ", style="bold").append(values(progress.best, sweep.metrics), style="bold green")
         rows.append(best.append(f"  trial {progress.best.number}  {say(progress.best.params)}", style="dim"))
     for trial in progress.latest(5):
         row = Text(f"{trial.number:>5} ", style="dim").append(f"{trial.state:<9}", style=_COLORS[trial.state])
@@ -125,34 +124,6 @@ def board(progress: Progress, width: int) -> RenderableType:
         if isinstance(line, Text):
             line.truncate(width - MARGIN, overflow="ellipsis")
     return Group(*rows)
-
-
-def duration(seconds: float) -> str:
-    """0.4 s, 12 s, 3 m 20 s, 2 h 05 m."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left:02} m" if hours else f"{minutes} m {rest:02} s" if minutes else f"{rest} s"
-
-
-def say(params: Params) -> str:
-    """Parameters in one line, numbers short enough to compare."""
-    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-
-
-def _values(trial: Trial, metrics: tuple[Metric, ...]) -> str:
-    if trial.values is None:
-        if folds := trial.scores.get(metrics[0].name):  # not to be compared with the mean of all
-            return f"{fmean(folds):.5g} after {len(folds)} fold{'s' if len(folds) > 1 else ''}"
-        last = trial.reports[-1].value if trial.reports else None
-        return "–" if last is None else f"at {last:.5g}"
-    return "  ".join(f"{metric.name} {value:.5g}" for metric, value in zip(metrics, trial.values, strict=True))
-
-
-def outcome(trial: Trial, metrics: tuple[Metric, ...]) -> str:
-    """The values of a trial, or why it has none."""
-    return trial.failure.headline if trial.failure else _values(trial, metrics)
 
 
 def _line(trial: Trial, progress: Progress, done: int) -> str:

@@ -14,7 +14,7 @@ from html import escape
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hpo.display import duration, outcome, say
+from hpo.phrase import duration, outcome, say
 from hpo.progress import Progress
 
 PAUSE = 0.3  # seconds between two pictures

@@ -21,6 +21,7 @@ from hpo import earlier, executors, objectives, searchers
 from hpo.command import run, verb
 from hpo.data import prepare
 from hpo.errors import InputError
+from hpo.phrase import duration, say
 from hpo.resume import find
 from hpo.sweep import Named, Sweep
 from hpo.tracking import default_uri
@@ -198,8 +199,6 @@ def _as_json(found: Plan) -> dict[str, Any]:
 
 
 def _print(found: Plan, sweep: Sweep) -> None:
-    from hpo.display import duration, say
-
     combinations = f"{found.combinations:,.0f} combinations" if math.isfinite(found.combinations) else "continuous"
     engine = " ".join(n for n in (sweep.search.engine, sweep.search.sampler and sweep.search.sampler.name) if n)
     click.echo(f"{found.name}: {sweep.model or sweep.objective}, {engine}")

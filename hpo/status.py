@@ -19,6 +19,7 @@ from hpo.errors import InputError, JournalError
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.metric import Metric
+from hpo.phrase import duration, say
 from hpo.resume import find, journals
 
 
@@ -135,8 +136,6 @@ def _value(best: dict[str, Any]) -> tuple[str, float]:
 
 
 def _detail(facts: dict[str, Any]) -> str:
-    from hpo.display import duration, say
-
     counts, best = facts["trials"], facts["best"]
     created = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts["created"]))
     lines = [f"{facts['sweep']}: {facts['state']}, begun {created}, {duration(facts['seconds'])} of search"]

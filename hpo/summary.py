@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from hpo.display import duration
+from hpo.phrase import duration
 from hpo.redact import redact
 from hpo.result import Result
 from hpo.tracking import page

@@ -31,6 +31,7 @@ WORDS = {
     "lease",
     "machine",
     "progress",
+    "phrase",
     "recurrence",
     "usage",
     "verdict",

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from hpo.display import Board, Lines, board, display, duration, say
+from hpo.display import Board, Lines, board, display
 from hpo.progress import Progress
 from hpo.trial import Failure, Params, Report, Trial
 from tests.sweeps import every_third_fails, function_sweep, inline
@@ -120,15 +120,3 @@ def test_trials_that_come_together_are_counted_one_by_one() -> None:
     assert [line.split()[0] for line in said[1:3]] == ["13/1000", "14/1000"], "the old ones are no news"
     assert said[3].startswith("stopping")
     assert said[4:] == ["publishing to MLflow: 2 trials left"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0.0 s"), (0.44, "0.4 s"), (12.4, "12 s"), (59.6, "1 m 00 s"), (200, "3 m 20 s"), (7500, "2 h 05 m")],
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-def test_parameters_in_a_line() -> None:
-    assert say({"a": 0.000123456, "b": 3, "c": "x", "d": None, "e": True}) == "a=0.0001235 b=3 c=x d=None e=True"

@@ -12,12 +12,12 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from hpo.display import duration
 from hpo.metric import Metric
 from hpo.pages.charts import Figure, label, text
 from hpo.pages.document import document, place
 from hpo.pages.view import said, short
 from hpo.pages.words import e, table
+from hpo.phrase import duration
 
 Axis = Mapping[str, Any]
 Row = Mapping[str, Any]  # a slot, and the digest of its sweep: see `hpo.comparison.digest_of`

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hpo.display import duration
 from hpo.metric import Metric
 from hpo.pages.view import View, said, value
+from hpo.phrase import duration
 from hpo.redact import redact
 from hpo.trial import Failure, Trial
 from hpo.verdict import Evidence
