@@ -35,7 +35,7 @@ def _verbs(context: click.Context, parameter: click.Parameter, begun: str) -> li
     return [] if context.params.get("order") else [name for name in VERBS if name.startswith(begun)]
 
 
-@verb("control", 'python -m hpo.control last enqueue \'{"max_depth": 4, "learning_rate": 0.1}\'')
+@verb("control", "python -m hpo.control last enqueue '{\"max_depth\": 4}'")
 @click.argument("sweep", shell_complete=sweeps)
 @click.argument("order", nargs=-1, shell_complete=_verbs, required=True, metavar="ORDER")
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
@@ -47,10 +47,10 @@ def command(sweep: str, order: tuple[str, ...], folder: str, wait: float, as_obj
     \b
     pause        start no more trials; those that run go on
     resume       go on after a pause
-    stop         start no more, and finish: recheck and promote what is best so far
-    extend N     N more trials than the file says; waits for the next run if none is on
+    stop         start no more, and finish: recheck, promote the best so far
+    extend N     N more trials than the file says; if none is on, in the next run
     prune TRIAL  stop this trial at its next report
-    enqueue JSON try these parameters next; waits for the next run if none is on
+    enqueue JSON try these parameters next; if none is on, in the next run
 
     Exit codes: 0 done, or waiting for the next run; 1 refused; 2 no such thing; 75 no answer yet.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def hpo(*arguments: str, cwd: Path, code: int = 0) -> str:
 def test_every_verb_has_help_with_an_example(name: str) -> None:
     said = CliRunner().invoke(main, [name, "--help"], catch_exceptions=False)
     assert said.exit_code == 0
-    assert f"Example: python -m hpo.{name}" in said.output
+    assert re.search(rf"Example: .*hpo[. ]{name}\b", said.output)
     assert "--help" in CliRunner().invoke(main, [name, "-h"]).output
     assert max(map(len, said.output.splitlines())) <= 80
 

@@ -69,7 +69,7 @@ def test_a_study_with_its_results(home: Path) -> None:
     best = {name.replace("-", "_").replace(".", "_"): value for name, value in old.best_params.items()}
     assert best in [dict(trial.params) for trial in result.all_trials]
     assert hpo.journal.Journal(result.journal, writable=False).fact("said") == (
-        f"warm start from {next(iter(before)).removesuffix('.journal')}: 5 configurations and 11 results"
+        f"warm start from {next(iter(before)).removesuffix('.journal')}: 3 configurations and 11 results"
     )
     assert "is there already" in say(f"sqlite:///{home}/study.db", code=2)
 

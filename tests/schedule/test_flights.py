@@ -98,8 +98,8 @@ def test_first_it_promotes_then_it_skips_then_it_learns_from_the_new_month(
     runs_page = f"{uri}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
     tab = browser.new_page(viewport={"width": 1600, "height": 700})
     tab.goto(f"{runs_page}&searchFilter={chosen}")
-    for sweep in (first["sweep"], third["sweep"]):
-        tab.get_by_text(sweep).first.wait_for(timeout=60_000)
+    for run in runs:
+        tab.get_by_text(run.info.run_name).first.wait_for(timeout=60_000)
     assert "trial-0000" not in tab.inner_text("body"), "the trials are not folded into their sweeps"
     tab.screenshot(path=tmp_path / "story.png")
 

@@ -101,28 +101,36 @@ def test_a_sweep_outlives_its_server_its_database_and_its_bucket(
     path = the_journal(folder)
     assert path is not None
     away: list[tuple[float, float]] = []
+
+    def steer(order: str) -> None:
+        """Searching would be over long before publishing: it waits between the faults."""
+        done = hpo("control", folder, account, "last", order)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     with closing(Journal(path, durable=False)) as journal:
+        until(lambda: finished(folder) > 2, 120)
+        steer("pause")
         until(lambda: len(journal.runs()) > 2, 180)
 
         def fault(leave: Callable[[], None], come_back: Callable[[], None], meanwhile: int) -> None:
-            """Away while so many trials finish, then published again; all in mid-sweep, but for a slow machine's end:
-            who has searched waits only so long for a server, and `hpo.sync` does the rest."""
-            assert driver.process.poll() is None
-            begun = finished(folder)
-            assert begun < TRIALS, "the sweep is over already"
-            since = time.time()
+            """Away while so many trials finish, then published again."""
+            begun, since = finished(folder), time.time()
             leave()
-            until(lambda: finished(folder) >= min(TRIALS, begun + meanwhile), 180)
+            steer("resume")
+            until(lambda: finished(folder) >= begun + meanwhile, 180)
+            steer("pause")
             if FULL:
                 until(lambda: time.time() > since + AWAY, 2 * AWAY)
+            there = len(journal.runs())
             come_back()
             away.append((since, time.time()))
-            there = len(journal.runs())
-            until(lambda: len(journal.runs()) > there or driver.process.poll() is not None, 180)
+            until(lambda: len(journal.runs()) > there, 180)
 
         fault(stack.bucket.stop, stack.bucket.start, 12)
         fault(stack.postgres.kill, stack.postgres.start, 6)
         fault(stack.stop, stack.start, 6)
+        assert finished(folder) < TRIALS, "all of it was in mid-sweep"
+        steer("resume")
         driver.finish()
         wait_for_publisher(folder)
     done = hpo("sync", folder, account)
