@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from hpo import crash
-from hpo.registry.versions import holder, id_of, point, unpoint
+from hpo.registry.versions import holder, id_of, note, point, unpoint
 
 CHALLENGER = "challenger"  # the alias of the latest version that was judged and not promoted
 _EVENT, _DONE, _TOLD = "hpo.event.", "hpo.done.", "hpo.told."
@@ -129,13 +129,13 @@ def finish(client: MlflowClient, model: str, event: Event) -> None:
     crash.point("previous")
     unpoint(client, model, CHALLENGER, event.to)
     crash.point("challenger")
-    client.set_registered_model_tag(model, f"{_DONE}{event.id}", repr(time.time()))
+    note(client, model, f"{_DONE}{event.id}", repr(time.time()))
     crash.point("done")
 
 
 def acknowledge(client: MlflowClient, model: str, event: Event) -> None:
     """To be called once whoever asked for the move has been told: from then on the same command is another act."""
-    client.set_registered_model_tag(model, f"{_TOLD}{event.id}", repr(time.time()))
+    note(client, model, f"{_TOLD}{event.id}", repr(time.time()))
 
 
 def settle(client: MlflowClient, model: str, alias: str) -> Event | None:
@@ -160,5 +160,5 @@ def _append(client: MlflowClient, model: str, event: Event, clock: Clock) -> Eve
     event = replace(event, at=clock(), reason=event.reason[:_TEXT])
     id = f"{max(round(event.at * 1000), after):015d}-{token_hex(3)}"
     body: dict[str, Any] = {k: v for k, v in asdict(event).items() if k not in ("id", "done", "told")}
-    client.set_registered_model_tag(model, f"{_EVENT}{id}", json.dumps(body, ensure_ascii=False))
+    note(client, model, f"{_EVENT}{id}", json.dumps(body, ensure_ascii=False))
     return replace(event, id=id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,11 +93,12 @@ def holder(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:
 
 
 def point(client: MlflowClient, model: str, alias: str, version: str) -> None:
-    """Two who write a new alias at the same instant both insert a row, and one of them fails: once more, please."""
-    try:
-        client.set_registered_model_alias(model, alias, version)
-    except MlflowException:
-        client.set_registered_model_alias(model, alias, version)
+    _twice(lambda: client.set_registered_model_alias(model, alias, version))
+
+
+def note(client: MlflowClient, model: str, key: str, value: str) -> None:
+    """A tag of the registered model, which rivals may write as well."""
+    _twice(lambda: client.set_registered_model_tag(model, key, value))
 
 
 def unpoint(client: MlflowClient, model: str, alias: str, version: str | None = None) -> None:
@@ -105,6 +106,15 @@ def unpoint(client: MlflowClient, model: str, alias: str, version: str | None = 
     found = holder(client, model, alias)
     if found is not None and version in (None, id_of(found)):
         client.delete_registered_model_alias(model, alias)
+
+
+def _twice(write: Callable[[], None]) -> None:
+    """MLflow looks for the row and then inserts it. Of two who write a new one at the same instant one therefore fails;
+    by then the row is there, and once more is enough."""
+    try:
+        write()
+    except MlflowException:
+        write()
 
 
 def register(client: MlflowClient, experiment: str, run_id: str, candidate: Candidate) -> ModelVersion:
