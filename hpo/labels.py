@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 from hpo.journal import PARENT, Journal
 from hpo.pages import notes
@@ -25,20 +26,27 @@ def label(journal: Journal, projection: Projection, view: View) -> None:
     known: dict[str, dict[str, str]] = noted["marks"] if noted.get("run") == projection.parent else {}
     begun = json.dumps(known)
     wanted = _wanted(view)
-    for number in sorted({*map(int, known), *wanted}):
-        before, now = known.get(str(number), {}), wanted.get(number, {})
-        marks = {name: _mark(text) for name, text in now.items()}
-        news = {name: now.get(name, "") for name in {*before, *now} if before.get(name) != marks.get(name)}
-        if NOTE in news and not _ours(projection.tag(number, NOTE), before.get(NOTE)):
-            del news[NOTE]
-        if news:
-            projection.label(number, news)
-        if marks:
-            known[str(number)] = marks
-        else:
-            known.pop(str(number), None)
-    if json.dumps(known) != begun:
-        journal.record(labels={"run": projection.parent, "marks": known})
+    try:
+        for number in sorted({*map(int, known), *wanted}):
+            _bring(projection, number, wanted.get(number, {}), known)
+    finally:  # what was said is not said again: where every fifth request is lost, twenty in a row never come through
+        if json.dumps(known) != begun:
+            journal.record(labels={"run": projection.parent, "marks": known})
+
+
+def _bring(projection: Projection, number: int, now: Mapping[str, str], known: dict[str, dict[str, str]]) -> None:
+    """The tags of one run, and `known` with them."""
+    before = known.get(str(number), {})
+    marks = {name: _mark(text) for name, text in now.items()}
+    news = {name: now.get(name, "") for name in {*before, *now} if before.get(name) != marks.get(name)}
+    if NOTE in news and not _ours(projection.tag(number, NOTE), before.get(NOTE)):
+        del news[NOTE]
+    if news:
+        projection.label(number, news)
+    if marks:
+        known[str(number)] = marks
+    else:
+        known.pop(str(number), None)
 
 
 def _wanted(view: View) -> dict[int, dict[str, str]]:

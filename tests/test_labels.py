@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -11,6 +12,9 @@ from mlflow.entities import Run
 from hpo.delivery import Delivery
 from hpo.journal import PARENT, Journal
 from hpo.labels import NOTE, RANK
+from hpo.tracking.server import Away
+from tests.chaos.proxy import UNAVAILABLE, ChaosProxy, Fault
+from tests.conftest import Server
 from tests.tracking.sweeps import finished, journal_of, runs_of
 
 
@@ -106,3 +110,27 @@ def test_of_several_metrics_the_whole_front_is_first(tmp_path: Path, uri: str) -
     trials = [replace(finished(k), values=(v, w)) for k, (v, w) in enumerate([(0.7, 1.0), (0.8, 2.0), (0.6, 3.0)])]
     end(journal_of(tmp_path, uri, trials, metrics=names))
     assert ranks(uri) == {0: "01", 1: "01"}
+
+
+def test_on_a_bad_line_it_comes_through_bit_by_bit(tmp_path: Path, server: Server) -> None:
+    """All twenty ranks in one go would never arrive."""
+    calls = count(1)
+
+    def third(line: str) -> Fault | None:
+        return UNAVAILABLE if "runs/log-batch" in line and next(calls) % 3 == 0 else None
+
+    with ChaosProxy(server.uri) as proxy:
+        journal = journal_of(tmp_path, proxy.uri, map(finished, range(20)), name="bad-line")
+        delivery = Delivery(journal)
+        delivery.publish(live=False)
+        proxy.decide = third
+        for _ in range(20):
+            try:
+                delivery.finish()
+                break
+            except Away:
+                continue
+        assert proxy.played["status"] > 3
+    found = [run.data.tags[RANK] for run in runs_of(server.uri, "bad-line") if run.data.tags.get(RANK)]
+    assert sorted(found) == [f"{rank:02}" for rank in range(1, len(found) + 1)]
+    assert len(found) == sum(trial.state == "complete" for trial in journal.trials())
