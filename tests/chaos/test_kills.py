@@ -26,7 +26,7 @@ import hpo
 from hpo import searchers
 from hpo.journal import PARENT, Journal
 from hpo.trial import Trial
-from tests.chaos.figures import FULL, TORTURE, figure
+from tests.chaos.figures import FULL, figure, form
 from tests.chaos.harness import ROOT, Driver, finished, same, the_journal, trials, wait_for_publisher
 
 OBJECTIVE = """
@@ -71,7 +71,7 @@ def test_a_killed_serial_sweep_ends_with_the_trials_of_an_uninterrupted_one(tmp_
     Driver(straight, "--space", "killed.yaml", "--tracking-uri", "none").finish()
     killed = sweep(tmp_path / "killed", engine, trials=40, workers=1)
     kills = 0
-    moments = (1, 4, 9, 15, 22, 28, 34) if TORTURE else (1, 9, 22, 34)
+    moments = (1, 4, 9, 15, 22, 28, 34) if FULL else (1, 9, 22, 34)
     for at in moments:
         driver = Driver(killed, "--space", "killed.yaml", "--tracking-uri", "none")
         kills += driver.kill_at(at)
@@ -87,12 +87,12 @@ def test_a_killed_serial_sweep_ends_with_the_trials_of_an_uninterrupted_one(tmp_
 BOTH = [("optuna", 4), ("hyperopt", 1)]
 
 
-@pytest.mark.parametrize(("engine", "workers"), [*BOTH, *([("optuna", 1), ("hyperopt", 4)] if TORTURE else [])])
+@pytest.mark.parametrize(("engine", "workers"), [*BOTH, *([("optuna", 1), ("hyperopt", 4)] if FULL else [])])
 def test_sigkill_of_the_driver_loses_and_doubles_nothing(
     tmp_path: Path, migrated: Path, engine: str, workers: int
 ) -> None:
     """R1."""
-    strikes = (200 if engine == "optuna" else 40) if FULL else 7 if TORTURE else 5
+    strikes = form(5, 200 if engine == "optuna" else 40)
     folder = sweep(tmp_path / "s", engine, trials=36, workers=workers)
     shutil.copyfile(migrated, folder / "mlflow.db")
     acknowledged: dict[int, Trial] = {}

@@ -22,7 +22,7 @@ import hpo.sync
 from hpo.journal import PARENT, Journal
 from hpo.lease import Lease
 from hpo.status import status
-from tests.chaos.figures import FULL, TORTURE, by_night, figure, limit
+from tests.chaos.figures import FULL, TORTURE, by_night, figure, form, limit
 from tests.chaos.harness import ROOT, Driver, follower, the_journal, trials, wait_for_publisher
 from tests.chaos.harness import finished as finished_of
 from tests.chaos.proxy import BLACK_HOLE, DROP, TOO_MANY, UNAVAILABLE, ChaosProxy, Fault, always, sometimes
@@ -34,7 +34,7 @@ PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}  # seconds; a late create comes a
 
 def test_r3_a_killed_publisher_on_a_bad_line_makes_one_run_a_trial(tmp_path: Path, server: Server) -> None:
     """SIGKILL between any two calls; a fifth of the answers lost, every seventh create later than the client waits."""
-    kills, count = (100, 120) if FULL else (4, 24) if TORTURE else (2, 12)
+    kills, count = form(2, 100), form(12, 120)
     rules = sometimes(7, (0.15, "runs/create", Fault("late", seconds=2.5)), (0.2, "/mlflow/", DROP))
     dice = random.Random(3)
     struck = 0
