@@ -117,8 +117,8 @@ class GPSampler(BaseSampler):
         predict = self._model("value", evidence, everywhere, values, self._view(number, len(usable)))
         doubts = list(self._doubts(evidence))
         feasible = usable & ~(evidence.violations > 0).any(1)
-        good = np.vstack([evidence.rows[feasible], evidence.pending])
-        best = float(predict(good)[0].min(initial=math.inf))
+        # Not what is hoped of trials in flight: that would send this one away from where they are good.
+        best = float(predict(evidence.rows[feasible])[0].min(initial=math.inf))
         cost = per_second(encoding.features(evidence.rows), evidence.seconds) if self._cost_aware else None
 
         def score(points: Array) -> Array:
