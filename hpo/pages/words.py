@@ -239,6 +239,8 @@ def data(view: View) -> str:
         facts.append(["balance", e(", ".join(f"{k}: {_share(v)}" for k, v in [*balance.items()][:20]))])
     if change := view.facts.get("change"):
         facts.append(["changed since the last sweep", e("; ".join(change))])
+    if skipped := view.facts.get("skipped"):
+        facts.append(["skipped since then", e(skipped)])
     columns = dataset["columns"]
     rows = [
         [e(c["name"]), e(c["kind"]), e(c.get("distinct") or ""), e(c.get("missing") or ""), e(_extent(c))]

@@ -69,6 +69,7 @@ def perform(request: Mapping[str, Any]) -> dict[str, Any]:
         "slot": request["at"],
         "fingerprint": traits,
         "previous": previous,
+        "skipped": request["skipped"],
         "change": _changes(sweep, folder, previous, traits) if previous else None,
     }
     return _search(sweep, request, fresh=True, facts=facts)

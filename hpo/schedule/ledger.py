@@ -178,6 +178,11 @@ class Ledger:
         found = self._slots(f"WHERE schedule = ? AND outcome IN ({names}) ORDER BY planned DESC LIMIT 1", schedule)
         return found[0] if found else None
 
+    def skipped(self, schedule: str, since: Slot) -> list[Slot]:
+        """Those after it with nothing to be learned, the oldest first."""
+        where = "WHERE schedule = ? AND outcome = 'skipped' AND planned > ? ORDER BY planned"
+        return self._slots(where, schedule, since.planned)
+
     def _slots(self, where: str, *values: Any) -> list[Slot]:
         rows = self._db.execute(f"SELECT {_COLUMNS}, result FROM slots {where}", *values)
         return [Slot(*(*row[:-1], json.loads(row[-1]))) for row in rows]

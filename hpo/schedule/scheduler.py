@@ -217,6 +217,7 @@ class Scheduler:
                 done = self._ledger.finish(slot, "failed", f"taken up {TAKES} times, and never ended", {}, now)
                 self._announce(job, done, 1, now)
             previous = self._ledger.last_search(job.name) if slot is not None else None
+            skipped = self._ledger.skipped(job.name, previous) if previous is not None else []
         if slot is None or lease is None:
             return
         if slot.token > TAKES:
@@ -224,6 +225,7 @@ class Scheduler:
             return
         request = {**job.request, "schedule": job.name, "planned": slot.planned}
         request |= {"at": job.recurrence.local(slot.planned), "previous": previous and dict(previous.result)}
+        request["skipped"] = _skips(job, skipped)
         self._say(f"{self._name(slot)}: " + ("begun" if slot.token == 1 else "gone on with"))
         running = self._runner.start(slot, request, lease)
         self._held[slot.key] = _Held(job, slot, running, lease, self._clock.steady())
@@ -298,3 +300,11 @@ class Scheduler:
 
     def _name(self, slot: Slot) -> str:
         return f"{slot.schedule} {self._jobs[slot.schedule].recurrence.local(slot.planned)}"
+
+
+def _skips(job: Job, slots: Sequence[Slot]) -> str | None:
+    """In one line, however many: what the next sweep's run says of those that needed none."""
+    if not slots:
+        return None
+    first, last = (job.recurrence.local(slots[k].planned) for k in (0, -1))
+    return f"{first if len(slots) == 1 else f'{len(slots)} slots, {first} to {last}'}: {slots[-1].reason}"

@@ -245,6 +245,7 @@ class Projection:
             "hpo.follows": facts.get("follows"),
             "hpo.schedule": facts.get("schedule"),
             "hpo.slot": facts.get("slot"),
+            "hpo.skipped": facts.get("skipped"),
             "hpo.change": "; ".join(facts.get("change") or []) or None,
             "hpo.project_run": made.get("project_run"),
             "mlflow.source.name": made.get("command"),

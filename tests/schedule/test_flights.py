@@ -92,6 +92,8 @@ def test_first_it_promotes_then_it_skips_then_it_learns_from_the_new_month(
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert "hpo.diff" not in runs[0].data.tags
     assert runs[1].data.tags["hpo.diff"] == third["diff"]
+    assert runs[1].data.tags["hpo.skipped"].endswith(f": {second['reason']}")
+    assert "hpo.skipped" not in runs[0].data.tags
     assert runs[1].data.tags["hpo.change"] == "; ".join(third["change"])
 
     chosen = quote("tags.`hpo.schedule` = 'flights'")

@@ -166,6 +166,7 @@ def test_a_slot_gets_what_became_of_the_last_search(machine: Machine) -> None:
     assert machine.requests[0] == {
         "space": "flights.yaml", "schedule": "flights", "planned": NOON + HOUR, "at": "2026-11-23T14:00+01:00",
         "previous": None,
+        "skipped": None,
     }  # fmt: skip
     assert machine.requests[1]["previous"]["score"] == 0.7
 
