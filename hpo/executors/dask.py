@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +25,8 @@ from hpo.sweep import Execution
 
 CONNECT = 30.0  # seconds
 SETTLE = 0.2  # seconds in which a broken connection shows in the client's status
+NAMED = {"ssh": "distributed.SSHCluster"}
+TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what `hpo.interrupts` listens to
 # No web pages: they are served without encryption, and some of them take orders.
 _CONFIG: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 
@@ -39,6 +42,8 @@ class Dask:
         self._cluster: Any = None
         self._client: Client | None = None
         self._levels: dict[logging.Logger, int] = {}
+        name = execution.cluster
+        self._class = None if name == "local" or "://" in name else _class(NAMED.get(name, name))
 
     async def open(self) -> None:
         name = self._execution.cluster
@@ -103,15 +108,13 @@ class Dask:
                     silence_logs=logging.CRITICAL, **given,
                 )  # fmt: skip
             else:
-                path = "distributed.SSHCluster" if name == "ssh" else name
-                module, _, attribute = path.rpartition(".")
-                make = getattr(import_module(module), attribute)
+                assert self._class is not None
                 secured = {"security": security} if security.require_encryption else {}
-                cluster = make(asynchronous=True, **secured, **options)
+                cluster = self._class(asynchronous=True, **secured, **options)
             started = await cluster
-            if name not in ("local", "ssh") and self._workers is not None:
+            if name not in ("local", *NAMED) and self._workers is not None:
                 await _settled(started.scale(self._workers))
-        except (TypeError, ValueError, ImportError, AttributeError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError(Problem(f"{name} cannot be started: {error}", "executor.options")) from error
         return started
 
@@ -134,6 +137,22 @@ class Dask:
             tls_client_cert=cert, tls_client_key=key, tls_scheduler_cert=cert, tls_scheduler_key=key,
             tls_worker_cert=cert, tls_worker_key=key,
         )  # fmt: skip
+
+
+def _class(path: str) -> Callable[..., Any]:
+    """Imported by the thread that builds the executor, and what its package does with signals is undone: importing
+    dask_jobqueue takes Ctrl-C for itself, and fails outside the main thread."""
+    module, _, name = path.rpartition(".")
+    before = {number: signal.getsignal(number) for number in TOLD}
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(Problem(f"{path} cannot be imported: {error}", "executor.cluster")) from error
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+    return found
 
 
 async def _settled(scaled: Any) -> None:

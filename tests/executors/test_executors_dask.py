@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -146,3 +148,33 @@ def test_a_cluster_on_this_machine_is_started_and_ended(tmp_path: Path) -> None:
     result = hpo.run(sweep, folder=tmp_path, tracking=None)
     assert len(result.all_trials) == 6
     assert {trial.state for trial in result.all_trials} <= {"complete", "pruned"}
+
+
+JOBS = """
+import signal
+from pathlib import Path
+
+import hpo
+
+def loss(params, trial):
+    return params["x"] ** 2
+
+if __name__ == "__main__":
+    before = signal.getsignal(signal.SIGINT)
+    sweep = hpo.build(
+        name="jobs", objective="project:loss", metric={"name": "loss", "direction": "minimize"},
+        space={"x": {"float": [-1, 1]}}, search={"engine": "random", "trials": 4, "workers": 2},
+        executor={"engine": "dask", "cluster": "dask_jobqueue.local.LocalCluster",
+                  "options": {"cores": 1, "processes": 1, "memory": "1GB"}},
+    )
+    result = hpo.run(sweep, folder=Path("journals"), tracking=None)
+    print([trial.state for trial in result.all_trials], signal.getsignal(signal.SIGINT) == before)
+"""
+
+
+def test_workers_that_are_jobs_of_a_batch_system(tmp_path: Path) -> None:
+    """dask-jobqueue's own stand-in for one: a worker is a script that it hands in. Importing it takes Ctrl-C away."""
+    (tmp_path / "project.py").write_text(JOBS)
+    done = subprocess.run([sys.executable, "project.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{['complete'] * 4} True"
