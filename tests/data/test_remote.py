@@ -16,15 +16,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hpo.data import here, load, prepare, publish
 from tests.conftest import ROOT, free_port
+from tests.data.sweeps import BUNDLED, sweep_on
 
 TABLE = b"a,late\n" + b"".join(b"%d,%d\n" % (n, n % 2) for n in range(40))
 SCRIPT = """
@@ -196,6 +200,21 @@ def test_s3(tmp_path: Path, store: tuple[Path, dict[str, str]]) -> None:
     nobody = {"AWS_ENDPOINT_URL": keys["AWS_ENDPOINT_URL"], "HOME": str(tmp_path)}
     said = loaded(tmp_path, "path: 's3://tables/t.csv'", **nobody)["error"]
     assert "AWS_ACCESS_KEY_ID" in said
+
+
+def test_prepared_data_reach_another_host_through_s3(
+    tmp_path: Path, store: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`executor.store`: the driver puts them there, a host of the cluster has no other way to them."""
+    bucket, keys = store
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    made = prepare(sweep_on(BUNDLED / "segment.parquet", "category", ("accuracy",)), tmp_path / "driver")
+    source = publish(made, "s3://tables/prepared", tmp_path)
+    found = here(replace(made, folder=Path("/nowhere") / made.digest), source, tmp_path / "cache")
+    assert np.array_equal(load(found).features, load(made).features, equal_nan=True)
+    assert (bucket / "prepared" / made.digest / "whole").exists()
+    assert not [*bucket.rglob("holdout*")]
 
 
 @pytest.mark.parametrize(
