@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import tempfile
+import textwrap
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -203,27 +206,38 @@ def _print(found: Plan, sweep: Sweep) -> None:
     engine = " ".join(n for n in (sweep.search.engine, sweep.search.sampler and sweep.search.sampler.name) if n)
     click.echo(f"{found.name}: {sweep.model or sweep.objective}, {engine}")
     if found.data:
-        click.echo(f"  data      {found.data}")
-    click.echo(f"  space     {len(sweep.space)} parameters, {combinations}")
+        _row("data", found.data)
+    _row("space", f"{len(sweep.space)} parameters, {combinations}")
     if begins := searchers.note(sweep):
-        click.echo(f"  search    {begins}")
+        _row("search", begins)
     if found.begins:
-        click.echo(f"  begins    {found.begins}")
+        _row("begins", found.begins)
     if ends := _ends(sweep):
-        click.echo(f"  ends      {ends}")
+        _row("ends", ends)
     workers, threads = f"worker{'s' * (found.workers != 1)}", f"thread{'s' * (found.threads != 1)}"
-    click.echo(f"  machine   {found.workers} {workers} x {found.threads} {threads}")
+    _row("machine", f"{found.workers} {workers} x {found.threads} {threads}")
     if found.probe is not None:
         value = "failed" if found.probe.values is None else f"{sweep.metric.name} {found.probe.values[0]:.5g}"
-        click.echo(f"  probe     {duration(found.probe.seconds)}, {value}  ({say(found.probe.params)})")
+        _row("probe", f"{duration(found.probe.seconds)}, {value}  ({say(found.probe.params)})")
     if found.seconds is not None and found.bytes is not None:
         about = "at most" if sweep.pruner else "about"
-        click.echo(
-            f"  estimate  {sweep.search.trials} trials in {about} {duration(found.seconds)} of search, "
-            f"{found.bytes / 1e6:.1f} MB of journal and tracking"
+        _row(
+            "estimate",
+            f"{sweep.search.trials} trials in {about} {duration(found.seconds)} of search, "
+            f"{found.bytes / 1e6:.1f} MB of journal and tracking",
         )
     for warning in found.warnings:
         click.echo(click.style("warning: ", fg="yellow", bold=True) + warning)
+
+
+def _row(what: str, said: str) -> None:
+    """On a terminal broken between words, under its own column; a pipe gets a line."""
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns - 1)
+        said = textwrap.fill(said, width - 12, break_long_words=False, break_on_hyphens=False).replace(
+            "\n", "\n" + " " * 12
+        )
+    click.echo(f"  {what:10}{said}")
 
 
 if __name__ == "__main__":
