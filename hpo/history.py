@@ -7,6 +7,9 @@ one that nobody rewrites for each; what was moved past it, in the MLflow UI, is 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +51,8 @@ def command(model: str, alias: str, tracking_uri: str | None, as_object: bool) -
     if as_object:
         click.echo(json.dumps({"model": model, "aliases": held, "reigns": [_as_json(reign) for reign in found]}))
         return None
-    for line in _lines(found):
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns
+    for line in _lines(found, narrow or None):
         click.echo(line)
     if found and found[-1].version != held[alias]:
         click.echo(f"the {alias} is version {held[alias]} now: somebody has moved the alias past hpo")
@@ -58,18 +62,27 @@ def command(model: str, alias: str, tracking_uri: str | None, as_object: bool) -
     return None
 
 
-def _lines(found: list[Reign]) -> list[str]:
+def _lines(found: list[Reign], columns: int | None) -> list[str]:
+    """A table; where it is wider than the terminal, who and why stand under their rows."""
     rows = [("version", "from", "to", "by", "who", "why")]
     for reign in found:
         event = reign.event
         until = "now" if reign.until is None else _moment(reign.until)
-        rows.append((reign.version, _moment(reign.since), until, event.why, event.who, event.reason or "-"))
+        who = event.who.removeprefix("sweep ")
+        rows.append((reign.version, _moment(reign.since), until, event.why, who, event.reason or "-"))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
-    return ["  ".join([f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False)] + [row[-1]]) for row in rows]
+    table = ["  ".join([*(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    if columns is None or max(map(len, table)) < columns:
+        return table
+    lines = []
+    for row in rows:
+        lines.append("  ".join(f"{cell:<{w}}" for cell, w in zip(row[:4], widths, strict=False)).rstrip())
+        lines += textwrap.wrap(f"{row[4]}: {row[5]}", columns - 1, initial_indent="    ", subsequent_indent="    ")
+    return lines
 
 
 def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _as_json(reign: Reign) -> dict[str, Any]:
