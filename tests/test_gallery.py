@@ -1,8 +1,8 @@
 """The gallery: each bundled space searches a small part of its table, and each model it ends in is stored and read.
 
 Few rows and trials: whether it runs as it stands, not how good it is. Each choice of each space is met by
-`objectives.check`. What needs PyTorch is skipped where that is not installed, as it is not in the tests' own
-environment: it would be the largest thing in it.
+`objectives.check`. What needs PyTorch is skipped where that is not installed: it is larger than all the rest of the
+tests' environment, so `scripts/install torch` brings it, and `.ci/run` does so when all else has passed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHORT = {"n_estimators": 30, "max_iter": 30, "iterations": 30, "epochs": 2, "row
 def test_a_space_of_the_gallery_runs(tmp_path: Path, name: str) -> None:
     whole = hpo.load(name)
     if str(whole.objective).startswith("torch_") and find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed")
+        pytest.skip("PyTorch is not installed: scripts/install torch brings it")
     given = ["search.trials=3", "search.workers=1", "recheck=false", "validation.folds=3"] if whole.data else []
     given += [f"fixed.{key}={value}" for key, value in SHORT.items() if key in whole.fixed]
     if whole.data is not None:

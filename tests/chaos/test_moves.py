@@ -41,7 +41,8 @@ experiment = client.create_experiment("moves", (folder / "mlruns").as_uri())
 run = client.create_run(experiment).info.run_id
 
 def call(model, number):
-    promote(client, experiment, run, replace(bench.candidates[number], model=model), bench.judge)
+    sweep = f"of {model}"  # its own, or its logged model would be there already
+    promote(client, experiment, run, replace(bench.candidates[number], model=model, sweep=sweep), bench.judge)
 
 def rolls(arguments):  # the command that an operator types, output and all
     sys.stdout = open(os.devnull, "w")
