@@ -37,7 +37,7 @@ Row = tuple[str, str, str]
 @click.option("--folder", default=".hpo", metavar="DIR", help="Where the journals are.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(first: str, second: str, folder: str, as_object: bool) -> None:
-    """Compare two sweeps (an id, its beginning, or last): the second with the first."""
+    """Compare two sweeps (an id, its beginning, a name's latest, or last): the second with the first."""
     paths = [find(Path(folder), name) for name in (first, second)]
     if paths[0] == paths[1]:
         raise InputError(Problem(f"{paths[0].stem} is one sweep, not two", hint="python -m hpo.status lists them"))

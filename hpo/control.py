@@ -42,7 +42,7 @@ def _verbs(context: click.Context, parameter: click.Parameter, begun: str) -> li
 @click.option("--wait", default=60.0, metavar="SECONDS", help="How long to wait for the answer.", show_default=True)
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 def command(sweep: str, order: tuple[str, ...], folder: str, wait: float, as_object: bool) -> int:
-    """Steer SWEEP (an id, its beginning, or last) while it runs on this machine.
+    """Steer SWEEP (an id, its beginning, a name's latest, or last) while it runs on this machine.
 
     \b
     pause        start no more trials; those that run go on
@@ -69,7 +69,7 @@ def command(sweep: str, order: tuple[str, ...], folder: str, wait: float, as_obj
         click.echo(json.dumps({"sweep": path.stem, "order": str(wish), "state": state, "answer": answered}))
     elif said is None:
         click.echo(f"{path.stem}: nobody searches; it waits for the next run")
-        click.echo(f"  go on:  python -m hpo.search --space FILE --resume {path.stem}")
+        click.echo(f"  go on:  the same search command, or --resume {path.stem}")
     else:
         click.echo(f"{path.stem}: {said}")
     return 0 if said is None or said.done else 1

@@ -34,7 +34,7 @@ def command(
     sweep: str | None, schedule: str | None, folder: str, ledger: str | None, out: str | None, png: str | None,
     opens: bool,
 ) -> None:  # fmt: skip
-    """Write the report of a sweep (an id, its beginning, or last), or of a schedule."""
+    """Write the report of a sweep (an id, its beginning, a name's latest, or last), or of a schedule."""
     from hpo.errors import InputError, Problem
 
     if (sweep is None) == (schedule is None):

@@ -67,10 +67,11 @@ def journals(folder: Path) -> list[Path]:
 
 
 def find(folder: Path, id: str) -> Path:
-    """The journal of a sweep by its id or an unambiguous beginning of it; `last` is the latest."""
+    """The journal of a sweep by its id or an unambiguous beginning; a name is its latest sweep, `last` the latest."""
     known = journals(folder)
-    if id == "last" and known:
-        return known[0]
+    for path in known:
+        if id in ("last", path.stem.rsplit("-", 3)[0]):
+            return path
     hits = [path for path in known if path.stem == id] or [path for path in known if path.stem.startswith(id)]
     if len(hits) == 1:
         return hits[0]

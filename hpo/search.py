@@ -182,7 +182,7 @@ def _publish(publisher: Publisher, progress: Progress, interrupts: Interrupts, s
 @click.option("--allow-dirty-data", is_flag=True, help="Take a file that is not what its DVC pointer says.")
 @click.option("--no-promote", is_flag=True, help="Search only: refit and register nothing.")
 @click.option("--fresh", is_flag=True, help="Start a new sweep even if one is unfinished.")
-@click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, or last).")
+@click.option("--resume", metavar="SWEEP", help="Continue this sweep (an id, its beginning, a name's latest, or last).")
 @click.option("--evolve", is_flag=True, help="Continue in a changed space: with the trials that still fit.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object at the end and nothing else.")
 def command(

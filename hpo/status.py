@@ -29,7 +29,7 @@ from hpo.resume import find, journals
 @click.option("--json", "as_object", is_flag=True, help="Print JSON.")
 @click.option("--salvage", is_flag=True, help="Print what is intact in a damaged journal, a JSON object a trial.")
 def command(sweep: str | None, folder: str, as_object: bool, salvage: bool) -> int | None:
-    """Show all sweeps in this folder, or one of them (an id, its beginning, or last) in detail."""
+    """Show all sweeps in this folder, or one of them (an id, its beginning, a name's latest, or last) in detail."""
     home = Path(folder)
     if salvage:
         return _salvage(find(home, sweep or "last"))

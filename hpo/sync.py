@@ -136,7 +136,7 @@ def _wait_for_lease(path: Path) -> Lease | None:
 def command(sweep: str | None, folder: Path, followed: Path | None) -> int:
     """Deliver finished trials, and the promotion of finished sweeps, that MLflow does not have yet.
 
-    SWEEP is an id or its beginning, or "last"; without it, every sweep under the folder.
+    SWEEP is an id, its beginning, a name (its latest sweep) or "last"; without it, every sweep under the folder.
     """
     if followed is not None:
         # A terminal or a scheduler (scancel) that tells all processes means the search: what it leaves is delivered,

@@ -39,7 +39,7 @@ PORTS = range(5000, 5020)  # the first of these that is free
 @click.option("--port", type=int, metavar="N", help="Default: the first free one from 5000 on.")
 @click.option("--open/--no-open", "opens", default=True, help="Open a browser.", show_default=True)
 def command(sweep: str | None, folder: str, port: int | None, opens: bool) -> int | None:
-    """Show all sweeps, or one of them (an id, its beginning, or last), in MLflow's UI."""
+    """Show all sweeps, or one of them (an id, its beginning, a name's latest, or last), in MLflow's UI."""
     facts: dict[str, Any] = {}
     uri = default_uri()
     if sweep is not None:

@@ -104,9 +104,11 @@ def test_finding_by_id(tmp_path: Path) -> None:
     assert find(tmp_path, "last") == journals(tmp_path)[0]
     with pytest.raises(InputError, match="no sweep 'plum'"):
         find(tmp_path, "plum")
-    begin(tmp_path, function_sweep(name="apple"))
-    with pytest.raises(InputError, match="more than one sweep 'apple'"):
-        find(tmp_path, "apple")
+    latest = begin(tmp_path, function_sweep(name="apple"))
+    begin(tmp_path, function_sweep(name="apple-pie"))
+    assert find(tmp_path, "apple").stem == latest
+    with pytest.raises(InputError, match="more than one sweep 'app'"):
+        find(tmp_path, "app")
 
 
 def test_the_latest_is_the_latest_within_a_second_too(tmp_path: Path) -> None:
