@@ -119,7 +119,11 @@ def runs_once(uri: str, name: str, count: int) -> int:
     """How many of the sweep's runs are missing, doubled or RUNNING."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(name)
-    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    page = client.search_runs([experiment.experiment_id], max_results=5000)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment.experiment_id], max_results=5000, page_token=page.token)
+        runs += page
     numbers = sorted(int(run.data.tags.get("hpo.trial", PARENT)) for run in runs)
     running = [run for run in runs if run.info.status == "RUNNING"]
     return int(numbers != list(range(PARENT, count))) + len(running)
