@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from hpo.phrase import between
 from hpo.redact import redact
 from hpo.trial import Trial
 
@@ -89,18 +90,19 @@ def _scores(made: Mapping[str, Any]) -> Iterator[str]:
     estimate = made["search"].get("estimate") or {}
     metric = made["search"]["metrics"][0][0]
     yield "## Scores"
-    yield "| | " + metric + " | surely between |"
+    yield "| | " + metric + " | |"
     yield "|---|---|---|"
     values = made["trial"].get("values")
     if values:
         yield f"| best of the search (biased: the best of many) | {values[0]:.6g} | |"
     if estimate.get("value") is not None:
-        yield f"| on fresh folds | {estimate['value']:.6g} | {estimate['low']:.6g} and {estimate['high']:.6g} |"
+        yield f"| on fresh folds | {estimate['value']:.6g} | {between(estimate)} |"
     for name, who in (("challenger", "held-out rows"), ("champion", "the champion then, same rows")):
         if found := evidence.get(name):
-            yield f"| {who} | {found['value']:.6g} | {found['low']:.6g} and {found['high']:.6g} |"
+            yield f"| {who} | {found['value']:.6g} | {between(found, confidence=evidence['confidence'])} |"
     if found := evidence.get("gain"):
-        yield f"| gain ({evidence['method']}) | {found['value']:.6g} | {found['low']:.6g} and {found['high']:.6g} |"
+        sure = between(found, confidence=evidence["confidence"])
+        yield f"| gain ({evidence['method']}) | {found['value']:.6g} | {sure} |"
     others = {name: value for name, value in made["promotion"]["scores"].items() if name != metric}
     if others:
         yield ""

@@ -21,7 +21,7 @@ from hpo.command import run, sweeps, verb
 from hpo.contest import Gain, gain
 from hpo.errors import InputError, Problem
 from hpo.journal import Journal
-from hpo.phrase import duration
+from hpo.phrase import between, duration
 from hpo.resume import find
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ def _verdict(found: Gain | str) -> str:
     better = f"{'B' if by >= 0 else 'A'} is better by {abs(by):.4g} {found.metric}"
     if not found.known:
         return better
-    between = sorted((low, high)) if by >= 0 else sorted((-low, -high))
+    ends = dict(zip(("low", "high"), (low, high) if by >= 0 else (-high, -low), strict=True))
     sure = "significant" if found.significant else "not significant"
-    return f"{better}, surely between {between[0]:.4g} and {between[1]:.4g}: {sure}"
+    return f"{better}, {between(ends, 4)}: {sure}"
 
 
 def _color(found: Gain | str) -> str | None:

@@ -1,4 +1,4 @@
-"""Times, parameters and what became of a trial, in few words.
+"""Times, parameters, intervals and what became of a trial, in few words.
 
 Called by whatever a person reads: the display, the summary, `hpo.status`, `hpo.compare`, notebooks, reports. Apart from
 the display, since that brings a terminal's library, which a report or a notebook has no use for.
@@ -6,7 +6,9 @@ the display, since that brings a terminal's library, which a report or a noteboo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean
+from typing import Any
 
 from hpo.metric import Metric
 from hpo.trial import Params, Trial
@@ -19,6 +21,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours} h {minutes_left:02} m" if hours else f"{minutes} m {rest:02} s" if minutes else f"{rest} s"
+
+
+def between(found: Mapping[str, Any], digits: int = 6, confidence: float = 0.95) -> str:
+    """`low` to `high` with their two-sided level: each end by itself holds with the confidence, there or given."""
+    both = 2 * found.get("confidence", confidence) - 1
+    return f"{100 * both:.3g} % interval {found['low']:.{digits}g} to {found['high']:.{digits}g}"
 
 
 def say(params: Params) -> str:

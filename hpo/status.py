@@ -19,7 +19,7 @@ from hpo.errors import InputError, JournalError
 from hpo.journal import Journal
 from hpo.lease import holder
 from hpo.metric import Metric
-from hpo.phrase import duration, say
+from hpo.phrase import between, duration, say
 from hpo.resume import find, journals
 
 
@@ -153,8 +153,7 @@ def _detail(facts: dict[str, Any]) -> str:
         lines.append(f"  best         trial {best['number']}, {name} {value:.6g}")
         lines.append(f"               {say(best['params'])}")
     if estimate := facts["estimate"]:
-        low, high = estimate["low"], estimate["high"]
-        lines.append(f"  fresh folds  {estimate['metric']} {estimate['value']:.6g}, surely {low:.6g} to {high:.6g}")
+        lines.append(f"  fresh folds  {estimate['metric']} {estimate['value']:.6g}, {between(estimate)}")
     if promotion := facts["promotion"]:
         what = promotion.get("error") or "; ".join(promotion.get("reasons", ()))
         lines.append(f"  promotion    {'promoted' if promotion.get('promoted') else 'not promoted'}: {what}")

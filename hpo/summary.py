@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from hpo.phrase import duration
+from hpo.phrase import between, duration
 from hpo.redact import redact
 from hpo.result import Result
 from hpo.tracking import page
@@ -82,17 +82,16 @@ def _say_best(result: Result, best: Trial, say: Callable[[str], None]) -> None:
         spread = f"  (folds {min(folds):.5g} to {max(folds):.5g}, sd {stdev(folds):.2g})" if len(folds) > 1 else ""
         rows.append((metric.name, f"[green]{value:.6g}[/]{spread}"))
     if estimate := result.estimate:
-        low, high = estimate["low"], estimate["high"]
         label = f"{estimate['metric']}, fresh folds"
-        rows.append((label, f"[green]{estimate['value']:.6g}[/]  (surely between {low:.6g} and {high:.6g})"))
+        rows.append((label, f"[green]{estimate['value']:.6g}[/]  ({between(estimate)})"))
         if estimate["raw_trial"] != best.number:
             rows.append(("  passed", f"trial {estimate['raw_trial']}, {estimate['raw']:.6g} in the search"))
     for name, value in (promotion.get("scores") or {}).items():
         champion = (promotion.get("champion_scores") or {}).get(name)
         beside = "" if champion is None else f"  (champion {champion:.6g})"
-        mine = (promotion.get("evidence") or {}).get("challenger")
-        if mine and name == promotion["evidence"]["metric"]:
-            beside = f"  (surely between {mine['low']:.6g} and {mine['high']:.6g}){beside}"
+        evidence = promotion.get("evidence") or {}
+        if evidence.get("challenger") and name == evidence["metric"]:
+            beside = f"  ({between(evidence['challenger'], confidence=evidence['confidence'])}){beside}"
         rows.append((f"hold-out {name}", f"[green]{value:.6g}[/]{beside}"))
     for name, chosen in best.params.items():
         rows.append((name, f"{chosen:.6g}" if isinstance(chosen, float) else escape(str(chosen))))

@@ -66,7 +66,7 @@ def test_the_best_is_the_one_that_was_chosen(folder: Path) -> None:
         journal.record(estimate=estimate)
     facts = status(result.journal)
     assert (facts["best"]["number"], facts["estimate"]) == (chosen.number, estimate)
-    assert "fresh folds  loss 4.25, surely 4 to 4.5" in call("last")
+    assert "fresh folds  loss 4.25, 90 % interval 4 to 4.5" in call("last")
 
 
 def test_one_that_runs_and_one_that_was_killed(folder: Path) -> None:

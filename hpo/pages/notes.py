@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from hpo.pages import words
 from hpo.pages.view import View, said, value
+from hpo.phrase import between
 from hpo.redact import redact
 from hpo.trial import Trial
 
@@ -37,8 +38,7 @@ def of_trial(view: View, trial: Trial, rank: str | None) -> str:
     place = f", number {int(rank)} of {len(view.complete)} complete trials" if rank else ""
     parts = [f"**Trial {trial.number} is {chosen}**: {metric.name} {value(trial, 0):.6g}{place}."]
     if estimate := view.facts.get("estimate"):
-        between = f"surely between {estimate['low']:.5g} and {estimate['high']:.5g}"
-        parts.append(f"On fresh folds: {_plain(estimate['metric'])} {estimate['value']:.6g}, {between}.")
+        parts.append(f"On fresh folds: {_plain(estimate['metric'])} {estimate['value']:.6g}, {between(estimate, 5)}.")
     if promotion.get("version"):
         became = f"it is the {promotion['alias']}" if promotion.get("promoted") else "it stays a challenger"
         parts.append(f"Refitted as `{_plain(promotion['model'])}` version {promotion['version']}: {became}.")

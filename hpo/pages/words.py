@@ -14,7 +14,7 @@ from typing import Any
 
 from hpo.metric import Metric
 from hpo.pages.view import View, said, value
-from hpo.phrase import duration
+from hpo.phrase import between, duration
 from hpo.redact import redact
 from hpo.trial import Failure, Trial
 from hpo.verdict import Evidence
@@ -87,8 +87,8 @@ def figures(view: View) -> list[tuple[str, str, str]]:
             where = "in the search" if len(view.metrics) == 1 else f"trial {leader.number}"
             found.append((f"{metric.name}, {where}", f"{number:.5g}", _gain(view, metric, index, number)))
     if estimate := view.facts.get("estimate"):
-        between = f"surely {estimate['low']:.5g} to {estimate['high']:.5g}"
-        found.append((f"{estimate['metric']}, fresh folds", f"{estimate['value']:.5g}", between))
+        sure = between(estimate, 5)
+        found.append((f"{estimate['metric']}, fresh folds", f"{estimate['value']:.5g}", sure))
     promotion = view.facts.get("promotion") or {}
     theirs = promotion.get("champion_scores") or {}
     for name, score in (promotion.get("scores") or {}).items():
