@@ -34,7 +34,8 @@ def test_a_card_tells_what_a_reader_asks_for() -> None:
     text = card(made)
     for said in (
         "# delays, version 4", "**Promoted** on 2026-09-21", "by sweep `delays-1`", "- it gains 0.05",
-        "| best of the search", "| on fresh folds | 0.86 | 90 % interval 0.84 to 0.88 |", "| held-out rows | 0.85 | 90 % interval 0.82 to 0.88 |",
+        "| best of the search", "| on fresh folds | 0.86 | 90 % interval 0.84 to 0.88 |",
+        "| held-out rows | 0.85 | 90 % interval 0.82 to 0.88 |",
         "log_loss 0.4", "SHA-256 `abc`", "commit `c0ffee`, with uncommitted changes",
         "optuna: 9 complete, 1 failed. Chosen: trial 7", "- `max_depth`: 3",
         'load_model("models:/delays/4")', 'params={"output": "probability"}', "python -m hpo.reproduce delays/4",
