@@ -21,10 +21,12 @@
     ...(given && given.title ? { title: { standoff: 12, ...given.title } } : {}),
   });
 
+  const HEIGHT = 380; // px, of a figure that does not say
+
   const draw = (place) => {
     const { data, layout } = figures[place.dataset.figure];
     const whole = {
-      height: 380, margin: { l: 60, r: 20, t: 20, b: 46 }, hovermode: "closest", showlegend: data.length > 1,
+      height: HEIGHT, margin: { l: 60, r: 20, t: 20, b: 46 }, hovermode: "closest", showlegend: data.length > 1,
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "var(--ink)" },
@@ -46,7 +48,10 @@
       if (isIntersecting) { near.unobserve(target); draw(target); }
     }
   }, { rootMargin: "900px" });
-  places.forEach((place) => near.observe(place));
+  places.forEach((place) => {
+    place.style.minHeight = `${figures[place.dataset.figure].layout.height ?? HEIGHT}px`; // else a link misses its target
+    near.observe(place);
+  });
   addEventListener("beforeprint", () => places.filter((place) => !place.dataset.drawn).forEach(draw));
   dark.addEventListener("change", () => {
     style = getComputedStyle(document.documentElement);
