@@ -32,6 +32,7 @@ from hpo.executors.cluster import Capacity, Need
 from hpo.executors.ray import TOKEN, Mandate, Refused, host_and_port, receive, send
 
 ANSWER = 10.0  # seconds for the head to say who is there
+SERVERS = 3  # that a head may start until one is up; for one that dies it waits half a minute or longer
 START = 120.0  # seconds for an actor to start where there was room for it
 SETTLE = 5.0  # seconds until what an actor has taken shows in what a node has left
 STORE = 80 * 2**20  # bytes of the object store of a cluster that is started here: Ray's least
@@ -78,9 +79,12 @@ class Envoy:
                 "_temp_dir": mandate.folder, "_node_ip_address": "127.0.0.1",
             }  # fmt: skip
         try:
-            ray.init(mandate.address, **quiet)
+            _connect(mandate.address, quiet)
         except AuthenticationError:
             return Refused("the Ray cluster wants a token, and there is none", TOKEN)
+        except ConnectionAbortedError as error:
+            reason = str(error).strip().splitlines()[-1]  # of a traceback on the head
+            return Refused(f"the Ray head starts no server for this client: {reason}", "its own logs say more")
         except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
             hint = f"is it running, and is the token its own? {TOKEN}"
             return Refused(f"no Ray cluster answers: {_line(error)}", hint)
@@ -153,6 +157,15 @@ class Envoy:
             berth.ready.cancel()
             with suppress(Exception):  # it, or all of Ray, is gone
                 ray.kill(berth.actor)
+
+
+def _connect(address: str, options: Mapping[str, Any]) -> None:
+    """Behind ray:// the head starts a server for each client, by a fork that gRPC's threads at times do not survive."""
+    for _ in range(SERVERS - 1):
+        with suppress(ConnectionAbortedError):
+            ray.init(address, **options)
+            return
+    ray.init(address, **options)
 
 
 def _asks_for_token(head: tuple[str, int], remote: bool) -> bool:

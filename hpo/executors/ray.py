@@ -29,7 +29,7 @@ from hpo.redact import redact
 from hpo.sweep import Execution
 
 CONNECT = 10.0  # seconds for a head to answer at all
-OPEN = 120.0  # seconds for Ray to connect, or to start what is started here
+OPEN = 240.0  # seconds for Ray to connect, or to start what is started here: a head may begin three times
 FAREWELL = 8.0  # seconds for the envoy to end what it has begun
 LONGEST = 40  # characters of a folder in which Ray's sockets have room: their paths may have 107
 TOKEN = "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH must give the token that the cluster was started with"

@@ -31,7 +31,8 @@ class RayCluster:
     def __init__(self, client_port: int | None = None, gpus: int = 0) -> None:
         self._folder = tempfile.mkdtemp(prefix="hpo-nodes-", dir="/tmp")  # the paths of its sockets must be short
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), LOOPBACK: "0"}
-        inside = {"RAY_TMPDIR": self._folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        # A head that forks beside gRPC's threads loses every other server that it starts for a client.
+        inside = {"RAY_TMPDIR": self._folder, "RAY_USAGE_STATS_ENABLED": "0", "GRPC_ENABLE_FORK_SUPPORT": "0"}
         os.mkdir(Path(self._folder, "ray"))
         with Path(self._folder, "log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -68,6 +69,11 @@ class RayCluster:
     def trials(self) -> list[psutil.Process]:
         """The processes in which rooms run trials."""
         return [trial for raylet in self.raylets for worker in raylet.children() for trial in _trials(worker)]
+
+    def client_servers(self) -> set[psutil.Process]:
+        """The head starts one for each client of ray://."""
+        family = psutil.Process(self._process.pid).children(recursive=True)
+        return {process for process in family if "--mode=specific-server" in _title(process)}
 
     def stop(self) -> None:
         with suppress(subprocess.TimeoutExpired):

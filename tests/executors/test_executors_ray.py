@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -105,6 +106,21 @@ def test_a_share_of_a_graphics_processor_files_and_no_credentials_from_afar(
     assert done.values == (2.0,)
     assert done.artifacts == ("there/names.json",)
     assert json.loads((tmp_path / "trials" / "0000" / "there" / "names.json").read_text()) == [[], "0"]
+
+
+def test_a_server_that_dies_while_the_head_starts_it_is_started_again(shared: RayCluster, tmp_path: Path) -> None:
+    known = shared.client_servers()
+
+    def kill_the_first() -> None:
+        while not (new := shared.client_servers() - known):
+            time.sleep(0.02)
+        for server in new:
+            server.kill()
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    connect(job(tmp_path), cluster=f"ray://127.0.0.1:{CLIENT_PORT}").close()
+    killer.join()
 
 
 def test_nobody_at_the_address_is_said_at_once(tmp_path: Path) -> None:
