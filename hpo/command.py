@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,11 @@ def sweeps(context: click.Context, parameter: click.Parameter, begun: str) -> li
     return [
         name for name in ("last", *sorted(path.stem for path in folder.glob("*.journal"))) if name.startswith(begun)
     ]
+
+
+def columns() -> int | None:
+    """The terminal's columns; None where there is none: whoever pipes it wants whole lines."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def run(command: click.Command) -> None:

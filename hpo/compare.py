@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.command import run, sweeps, verb
+from hpo.command import columns, run, sweeps, verb
 from hpo.contest import Gain, gain
 from hpo.errors import InputError, Problem
 from hpo.journal import Journal
@@ -47,8 +45,7 @@ def command(first: str, second: str, folder: str, as_object: bool) -> None:
         click.echo(json.dumps({"sweeps": [_as_json(a), _as_json(b)], **_gain_json(found)}))
         return
     color = False if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" else None
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # whoever pipes it wants all of it
-    for line in _lines(a, b, width):
+    for line in _lines(a, b, columns()):
         click.echo(line, color=color)
     click.echo()
     click.echo(click.style(_verdict(found), bold=True, fg=_color(found)), color=color)

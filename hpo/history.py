@@ -7,15 +7,13 @@ one that nobody rewrites for each; what was moved past it, in the MLflow UI, is 
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo.command import run, verb
+from hpo.command import columns, run, verb
 
 if TYPE_CHECKING:
     from hpo.registry import Reign
@@ -51,8 +49,7 @@ def command(model: str, alias: str, tracking_uri: str | None, as_object: bool) -
     if as_object:
         click.echo(json.dumps({"model": model, "aliases": held, "reigns": [_as_json(reign) for reign in found]}))
         return None
-    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns
-    for line in _lines(found, narrow or None):
+    for line in _lines(found, columns()):
         click.echo(line)
     if found and found[-1].version != held[alias]:
         click.echo(f"the {alias} is version {held[alias]} now: somebody has moved the alias past hpo")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import sys
 import tempfile
 import textwrap
 import time
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo import earlier, executors, objectives, searchers
-from hpo.command import run, verb
+from hpo.command import columns, run, verb
 from hpo.data import prepare
 from hpo.errors import InputError
 from hpo.phrase import duration, say
@@ -232,11 +230,9 @@ def _print(found: Plan, sweep: Sweep) -> None:
 
 def _row(what: str, said: str) -> None:
     """On a terminal broken between words, under its own column; a pipe gets a line."""
-    if sys.stdout.isatty():
-        width = max(40, shutil.get_terminal_size().columns - 1)
-        said = textwrap.fill(said, width - 12, break_long_words=False, break_on_hyphens=False).replace(
-            "\n", "\n" + " " * 12
-        )
+    if (room := columns()) is not None:
+        lines = textwrap.wrap(said, max(40, room - 1) - 12, break_long_words=False, break_on_hyphens=False)
+        said = ("\n" + " " * 12).join(lines)
     click.echo(f"  {what:10}{said}")
 
 
