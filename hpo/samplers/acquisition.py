@@ -1,8 +1,8 @@
 """Where to look next: log expected improvement, and a search for its maximum over mixed spaces.
 
 Called by `gp_sampler`. Candidates are uniform points and neighbours of the best trials, improved by rounds of shrinking
-mutations: no gradient, so that choices, grids and conditions need no special case, and everything is one matrix
-product. log EI: Ament et al., "Unexpected Improvements to Expected Improvement" (2023).
+mutations, or neighbours of one trial alone: no gradient, so that choices, grids and conditions need no special case,
+and everything is one matrix product. log EI: Ament et al., "Unexpected Improvements to Expected Improvement" (2023).
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ class Search:
             points = np.vstack([points[top], new])
             scores = np.concatenate([scores[top], self._score(new)])
         return points[np.argsort(-scores, kind="stable")]
+
+    def near(self, center: Array) -> Array:
+        """Points around one, the best first."""
+        points = np.repeat(center[None], 1200, 0)
+        steps = self._rng.choice([0.02, 0.06, 0.15], size=(len(points), 1))
+        points = self._repair(self._mutate(points, max(2 / len(center), 0.25), steps))
+        return points[np.argsort(-self._score(points), kind="stable")]
 
     def _mutate(self, points: Array, share: float, step: Array | float) -> Array:
         """Some coordinates of each point a normal step away; a choice now and then drawn anew."""

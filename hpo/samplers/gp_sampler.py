@@ -34,6 +34,8 @@ from hpo.samplers.views import LEARNED, SIGNED, VIEWS, View
 
 POINTS = 200  # most trials that the posterior is built on
 ALONE = 20  # trials until which what was learned on other data sets has every turn, and then every other
+CROWD = 3  # trials in flight from which most proposals stay near the best one,
+SETTLED = 12  # once so many trials say where that is
 LEARNING_POINTS = 120  # most trials that hyperparameters are learned from
 
 Mask = npt.NDArray[np.bool_]
@@ -136,7 +138,11 @@ class GPSampler(BaseSampler):
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
         own = evidence.rows[evidence.trust == 1.0]  # what was good on other data may be worth a look on these
         seen = {_key(row) for row in np.vstack([own, evidence.pending])}
-        return next((row for row in search.ranked(centers) if _key(row) not in seen), None)
+        # What several trials in flight leave to expect is far from all of them, while the best one's own neighbourhood,
+        # which a serial search would walk through step by step, is left alone: so two of three stay there.
+        stays = len(evidence.pending) >= CROWD and usable.sum() >= SETTLED and number % 3
+        ranked = search.near(centers[0]) if stays else search.ranked(centers)
+        return next((row for row in ranked if _key(row) not in seen), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""

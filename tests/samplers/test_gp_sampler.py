@@ -103,6 +103,23 @@ def test_trials_in_flight_are_kept_apart() -> None:
     assert min(math.dist(a, b) for a, b in itertools.combinations(places, 2)) > 0.01
 
 
+def test_with_many_in_flight_most_stay_near_the_best_one() -> None:
+    """What they leave to expect is in the corners; nobody would look where the best trial is until they are done."""
+    names = "abcdefgh"
+
+    def bowl(trial: optuna.Trial) -> float:
+        return sum((trial.suggest_float(name, 0, 1) - 0.4) ** 2 for name in names)
+
+    found = study()
+    found.optimize(bowl, n_trials=30)
+    best = tuple(found.best_params[name] for name in names)
+    asked = [found.ask() for _ in range(12)]
+    for trial in asked:
+        bowl(trial)
+    away = [math.dist(best, tuple(trial.params[name] for name in names)) for trial in asked[3:]]
+    assert sum(distance > 0.5 for distance in away) in (1, 2)
+
+
 def test_failures_are_avoided() -> None:
     def fails_below(trial: optuna.Trial) -> float:
         x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
