@@ -148,8 +148,9 @@ def _ends(sweep: Sweep) -> str:
 
 def _as_in_search(function: Any) -> Any:
     """The flags that people have typed for `search` and type here first."""
-    for name in reversed(("trials", "timeout", "workers", "engine", "sampler", "pruner")):
-        function = click.option(f"--{name}", metavar=name.upper(), help="As in search.")(function)
+    kinds = {"trials": "N", "timeout": "TIME", "workers": "N", "engine": "NAME", "sampler": "NAME", "pruner": "NAME"}
+    for name, metavar in reversed(kinds.items()):
+        function = click.option(f"--{name}", metavar=metavar, help="As in search.")(function)
     return function
 
 
