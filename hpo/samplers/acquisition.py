@@ -52,11 +52,11 @@ class Search:
             scores = np.concatenate([scores[top], self._score(new)])
         return points[np.argsort(-scores, kind="stable")]
 
-    def near(self, center: Array) -> Array:
-        """Points around one, the best first."""
-        points = np.repeat(center[None], 1200, 0)
+    def near(self, centers: Array) -> Array:
+        """Points around the first of them, the best first."""
+        points = np.repeat(centers[:1], 1200, 0)
         steps = self._rng.choice([0.02, 0.06, 0.15], size=(len(points), 1))
-        points = self._repair(self._mutate(points, max(2 / len(center), 0.25), steps))
+        points = self._repair(self._mutate(points, max(2 / centers.shape[1], 0.25), steps))
         return points[np.argsort(-self._score(points), kind="stable")]
 
     def _mutate(self, points: Array, share: float, step: Array | float) -> Array:

@@ -7,6 +7,7 @@ so a study that is rebuilt from a record asks the same.
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 import zlib
@@ -141,8 +142,9 @@ class GPSampler(BaseSampler):
         # What several trials in flight leave to expect is far from all of them, while the best one's own neighbourhood,
         # which a serial search would walk through step by step, is left alone: so two of three stay there.
         stays = len(evidence.pending) >= CROWD and usable.sum() >= SETTLED and number % 3
-        ranked = search.near(centers[0]) if stays else search.ranked(centers)
-        return next((row for row in ranked if _key(row) not in seen), None)
+        looks = (search.near, search.ranked) if stays else (search.ranked,)
+        points = itertools.chain.from_iterable(look(centers) for look in looks)
+        return next((row for row in points if _key(row) not in seen), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""
