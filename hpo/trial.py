@@ -56,8 +56,9 @@ class Trial:
     """`values` holds one value per metric of the sweep, in the metric's own sign and unit.
 
     `scores` holds the fold scores by metric (extra metrics too), `metrics` any other number worth logging, `memo` what
-    the searcher must see again on replay, and how far to `trust` a trial of other data. `folds` says which folds the
-    scores belong to; left out, they are those of the first ones. `worker` says where it ran: a slot of this machine, or
+    the searcher must see again on replay, how far to `trust` a trial of other data, and the `noise` of a stopped one's
+    value, in units of a whole trial's. `folds` says which folds the scores belong to; left out, they are those of the
+    first ones. `worker` says where it ran: a slot of this machine, or
     a cluster's worker and its slot. Times are seconds since the epoch.
     """
 

@@ -32,21 +32,22 @@ WORST = 1.5  # of what was learned on other data sets: a loss beyond counts as t
 class Inputs:
     """Points as a model sees them: features, functions of them to be added up with unknown weights, a known mean.
 
-    `trust` is 1 but for results of other data, see `hpo.samplers.trust`.
+    `trust` is 1 but for results of other data, see `hpo.samplers.trust`; `noise` is 1 but for results of fewer folds.
     """
 
     features: Array
     lines: Array
     mean: Array
     trust: Array
+    noise: Array
 
     @classmethod
     def plain(cls, features: Array, lines: Array | None = None) -> Inputs:
         n = len(features)
-        return cls(features, np.empty((n, 0)) if lines is None else lines, np.zeros(n), np.ones(n))
+        return cls(features, np.empty((n, 0)) if lines is None else lines, np.zeros(n), np.ones(n), np.ones(n))
 
     def take(self, kept: Groups) -> Inputs:
-        return Inputs(self.features[kept], self.lines[kept], self.mean[kept], self.trust[kept])
+        return Inputs(self.features[kept], self.lines[kept], self.mean[kept], self.trust[kept], self.noise[kept])
 
     def join(self, other: Inputs) -> Inputs:
         return Inputs(
@@ -54,6 +55,7 @@ class Inputs:
             np.vstack([self.lines, other.lines]),
             np.concatenate([self.mean, other.mean]),
             np.concatenate([self.trust, other.trust]),
+            np.concatenate([self.noise, other.noise]),
         )
 
 
@@ -87,7 +89,7 @@ def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
     squares = np.zeros((dimensions, n * n))
     for column, group in enumerate(groups):
         squares[group] += np.square(features[:, column, None] - features[:, column]).ravel()
-    eye = np.eye(n)
+    spread = np.diag(inputs.noise)
     lines = inputs.lines @ inputs.lines.T
     kin = kinship(inputs.trust)
     if kin is not None:
@@ -103,7 +105,7 @@ def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
             decay *= kin
         kernel = signal * (1 + SQRT5 * r + 5 / 3 * r2) * decay
         try:
-            covariance = kernel + sum(slopes) * lines + (noise + JITTER) * eye
+            covariance = kernel + sum(slopes) * lines + (noise + JITTER) * spread
             factor = cho_factor(covariance, lower=True, check_finite=False)
         except np.linalg.LinAlgError:
             return 1e10, np.zeros_like(theta)
@@ -117,7 +119,7 @@ def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
         gradient = np.concatenate(
             [
                 (squares @ steepness.ravel()) * (-2 * weights),
-                [(inner * kernel).sum(), np.trace(inner) * noise],
+                [(inner * kernel).sum(), np.diag(inner) @ inputs.noise * noise],
                 [(inner * lines).sum() * slope for slope in slopes],
             ]
         )
@@ -166,7 +168,7 @@ class GaussianProcess:
 
     def _covariance(self, points: Inputs) -> Array:
         kernel, kin = self._kernel(points, points), kinship(points.trust)
-        return (kernel if kin is None else kernel * kin) + self._noise * np.eye(len(kernel))
+        return (kernel if kin is None else kernel * kin) + self._noise * np.diag(points.noise)
 
     def predict(self, inputs: Inputs) -> tuple[Array, Array]:
         """Mean and standard deviation of the function (not of a noisy observation)."""

@@ -165,7 +165,8 @@ class GPSampler(BaseSampler):
 
     def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> Predict:
         encoding = evidence.encoding
-        inputs = replace(self._inputs(evidence.rows[known], view, encoding), trust=evidence.trust[known])
+        inputs = self._inputs(evidence.rows[known], view, encoding)
+        inputs = replace(inputs, trust=evidence.trust[known], noise=evidence.noise[known])
         theta = self._learned(name, evidence, known, inputs, values, view)
         kept = _subset(values, POINTS)
         y = self._scaled(inputs, values, kept, view, encoding)
@@ -177,7 +178,7 @@ class GPSampler(BaseSampler):
         features = encoding.features(rows)
         if view is LEARNED and self._experience is not None:
             surface = self._experience.surface(encoding, rows)
-            return Inputs(features, surface[:, 1:], surface[:, 0], np.ones(len(rows)))
+            return Inputs(features, surface[:, 1:], surface[:, 0], np.ones(len(rows)), np.ones(len(rows)))
         return Inputs.plain(features, trend(features) if view.trend else None)
 
     def _prior(self, view: View, encoding: Encoding) -> Prior:

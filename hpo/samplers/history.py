@@ -19,13 +19,16 @@ from hpo.samplers.cost import seconds_of
 from hpo.samplers.encoding import Array, Encoding
 from hpo.samplers.trust import leveled, trust_of
 
+NOISE = "hpo:noise"  # the attribute of a trial that says how many times the variance of a whole one its value has
+
 
 @dataclass(frozen=True)
 class Evidence:
     """Finished trials in the order of their numbers; `values` is NaN and `failed` 1 where there is no result.
 
     `violations` holds one column per constraint, above 0 where it is violated, NaN where it is not known. `seconds` is
-    what a trial took, `trust` how far it counts: below 1 it is of other data.
+    what a trial took, `trust` how far it counts: below 1 it is of other data. `noise` is the variance of a value in
+    units of a whole trial's: above 1 where folds are missing.
     """
 
     encoding: Encoding
@@ -37,6 +40,7 @@ class Evidence:
     pending: Array
     seconds: Array
     trust: Array
+    noise: Array
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
@@ -98,6 +102,7 @@ class History:
             np.array(pending).reshape(-1, len(space)),
             np.array([seconds_of(trial) for trial in finished]),
             trust,
+            np.array([trial.system_attrs.get(NOISE, 1.0) for trial in finished], dtype=float),
         )
 
     def _row(self, trial: FrozenTrial) -> Array:

@@ -31,6 +31,7 @@ from hpo.metric import Metric
 from hpo.samplers import experience
 from hpo.samplers.bounded import BoundedTPE
 from hpo.samplers.cost import SECONDS
+from hpo.samplers.history import NOISE
 from hpo.samplers.trust import TRUST
 from hpo.searchers.port import SpaceExhausted
 from hpo.searchers.terms import Axis, axes, check_options, seed_of, standing
@@ -183,6 +184,8 @@ class OptunaSearcher:
         self._storage.set_trial_system_attr(id, SECONDS, 0.0 if trial.state == "failed" else trial.seconds)
         if (trust := trial.memo.get("trust")) is not None:
             self._storage.set_trial_system_attr(id, TRUST, trust)
+        if (noise := trial.memo.get("noise")) is not None:
+            self._storage.set_trial_system_attr(id, NOISE, noise)
         self._storage.set_trial_state_values(id, state, values)
         self._told.append(trial.number)
 

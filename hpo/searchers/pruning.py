@@ -74,7 +74,8 @@ class Pruning:
             return trial
         value, times = whole
         finished = (trial.started or 0.0) + trial.seconds * times
-        return replace(trial, pruned=False, values=(self._sign * value,), finished=finished)
+        memo = {**trial.memo, "noise": times}  # the variance of so many times fewer folds
+        return replace(trial, pruned=False, values=(self._sign * value,), finished=finished, memo=memo)
 
 
 def completed(trials: Iterable[Trial], metric: Metric) -> list[Trial]:

@@ -113,6 +113,8 @@ def test_the_searcher_is_told_what_a_stopped_trial_would_have_had(metric: Metric
     assert told.values is not None
     assert told.values[0] == pytest.approx(sign * 0.6)
     assert told.seconds == pytest.approx(5.0), "and the time it would have taken"
+    assert told.memo["noise"] == pytest.approx(5.0), "one fold of five"
+    assert "noise" not in stopped.memo, "which the journal keeps: it is told, not remembered"
 
 
 def test_a_failed_trial_and_one_that_stops_itself_before_any_fold_are_told_as_they_are() -> None:
