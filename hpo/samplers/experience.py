@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,12 +98,19 @@ class Experience:
         return np.asarray((z[self._pairs[0]] * z[self._pairs[1]]).T @ self._weights)
 
 
-def of(space: Space, metric: str, model: str | None = None) -> Experience | None:
-    """What is known of the library whose parameters these are; None if nothing is."""
+def of(
+    space: Space, metric: str, model: str | None = None, fixed: Mapping[str, Any] | None = None
+) -> Experience | None:
+    """What is known of the library whose parameters these are; None if nothing is.
+
+    `fixed`: what the model is given besides the space; None where that is not known.
+    """
     known, path = portfolio.matching(space, model), portfolio.surfaces(space, model)
     if known is None or path is None:
         return None
-    made = portfolio.closest(json.loads(path.read_text(encoding="utf-8"))["sets"], space, known.names, metric)
+    sets, said = json.loads(path.read_text(encoding="utf-8"))["sets"], known.said(fixed)
+    most = portfolio.most_rounds(space, known.names, said)
+    made = portfolio.closest(sets, space, known.names, metric, most)
     readings = {}
     for p in space.parameters:
         name = known.names.get(p.name, p.name)
@@ -114,8 +121,15 @@ def of(space: Space, metric: str, model: str | None = None) -> Experience | None
         else:  # such a grid is searched by the places on it
             readings[p.name] = Reading(name, p.low, float(p.step))
     return Experience(
-        {name: Range(*values) for name, values in made["ranges"].items()},
+        {
+            name: Range(low, high, log, _number(said.get(name), default))
+            for name, (low, high, log, default) in made["ranges"].items()
+        },
         made["choices"],
         {tuple(term.split("*")) if term else (): row for term, row in made["weights"].items()},
         readings,
     )
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return float(value) if isinstance(value, (int, float)) else otherwise

@@ -166,6 +166,11 @@ class GaussianProcess:
             self._points = inputs.join(pending)
             self._factor = np.linalg.cholesky(self._covariance(self._points))
 
+    def left_out(self, y: Array) -> Array:
+        """What the model says of each known point when it has seen all others (Rasmussen and Williams, 5.12)."""
+        inverse = cho_solve((self._factor, True), np.eye(self._known), check_finite=False)
+        return np.asarray(y - self._alpha / np.diag(inverse))
+
     def _covariance(self, points: Inputs) -> Array:
         kernel, kin = self._kernel(points, points), kinship(points.trust)
         return (kernel if kin is None else kernel * kin) + self._noise * np.diag(points.noise)

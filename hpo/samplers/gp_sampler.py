@@ -31,10 +31,12 @@ from hpo.samplers.encoding import Array, Column, Encoding
 from hpo.samplers.experience import LEFT, Experience
 from hpo.samplers.gaussian_process import GaussianProcess, Inputs, Prior, fit, matched, trend
 from hpo.samplers.history import Evidence, History
-from hpo.samplers.views import LEARNED, SIGNED, VIEWS, View
+from hpo.samplers.views import LEARNED, PLAIN, SIGNED, VIEWS, View
 
 POINTS = 200  # most trials that the posterior is built on
 ALONE = 20  # trials until which what was learned on other data sets has every turn, and then every other
+DOUBTED = 12  # trials from which it has to foresee them as well as who knows nothing,
+LENIENCE = 0.1  # less so much of a rank correlation
 CROWD = 3  # trials in flight from which most proposals stay near the best one,
 SETTLED = 12  # once so many trials say where that is
 LEARNING_POINTS = 120  # most trials that hyperparameters are learned from
@@ -69,6 +71,7 @@ class GPSampler(BaseSampler):
         self._history = History()
         self._blas = ThreadpoolController().select(user_api="blas")
         self._theta: dict[str, tuple[tuple[object, ...], Array]] = {}
+        self._foreseen: tuple[tuple[object, ...] | None, bool] = (None, True)
 
     def reseed_rng(self) -> None:
         """Draws depend on the trial's number, which differs between workers already."""
@@ -117,7 +120,7 @@ class GPSampler(BaseSampler):
         # A failed trial has a middling value too: else the search goes along the border of where trials fail.
         values = np.where(usable, evidence.values, np.median(evidence.values[usable]))
         everywhere = np.ones(len(usable), dtype=bool)
-        predict = self._model("value", evidence, everywhere, values, self._view(number, len(usable)))
+        predict = self._model("value", evidence, everywhere, values, self._view(number, evidence, values))
         doubts = list(self._doubts(evidence))
         feasible = usable & ~(evidence.violations > 0).any(1)
         # Not what is hoped of trials in flight: that would send this one away from where they are good.
@@ -157,11 +160,35 @@ class GPSampler(BaseSampler):
             # Below 0 where three of four succeed.
             yield self._model("failure", evidence, everywhere, 2 * evidence.failed - 0.5, SIGNED)
 
-    def _view(self, number: int, known: int) -> View:
-        """In turns, since one that is wrong is wrong each time; what was learned elsewhere has the first word."""
+    def _view(self, number: int, evidence: Evidence, values: Array) -> View:
+        """In turns, since one that is wrong is wrong each time. What was learned elsewhere has the first word, and then
+        every other, as long as it foresees the trials of this study about as well as who knows nothing."""
         if self._experience is None:
             return VIEWS[number % len(VIEWS)]
-        return LEARNED if known < ALONE or number % 2 else VIEWS[number // 2 % len(VIEWS)]
+        early = len(values) < ALONE
+        if len(values) < DOUBTED or self._foresees(evidence, values):
+            return LEARNED if early or number % 2 else VIEWS[number // 2 % len(VIEWS)]
+        return LEARNED if early and number % 2 else VIEWS[number % len(VIEWS)]
+
+    def _foresees(self, evidence: Evidence, values: Array) -> bool:
+        """Whether what was learned elsewhere says of each trial what came of it, as well as who knows nothing: by rank
+        correlations, each trial left out in its turn."""
+        known = np.arange(len(values)) < _steady(len(values))
+        key = _first(evidence, known, values[known])[1]
+        if self._foreseen[0] != key:
+            learned, plain = (self._foresight(evidence, known, values[known], view) for view in (LEARNED, PLAIN))
+            self._foreseen = (key, learned > plain - LENIENCE)
+        return self._foreseen[1]
+
+    def _foresight(self, evidence: Evidence, known: Mask, values: Array, view: View) -> float:
+        inputs = self._inputs(evidence.rows[known], view, evidence.encoding)
+        inputs = replace(inputs, trust=evidence.trust[known], noise=evidence.noise[known])
+        theta = self._learned("value", evidence, known, inputs, values, view)
+        kept = _subset(values, LEARNING_POINTS)
+        y = self._scaled(inputs, values, kept, view, evidence.encoding)
+        said = GaussianProcess(inputs.take(kept), evidence.encoding.groups, y, theta).left_out(y)
+        ranks = [np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (said, values[kept])]
+        return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
     def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> Predict:
         encoding = evidence.encoding
@@ -195,16 +222,28 @@ class GPSampler(BaseSampler):
     def _learned(
         self, name: str, evidence: Evidence, known: Mask, inputs: Inputs, values: Array, view: View
     ) -> Array:  # fmt: skip
-        """Hyperparameters of the first trials: all of them up to 24, then of a number that grows by 8 %."""
-        numbers, trust = evidence.numbers[known], evidence.trust[known]
-        count = len(numbers) - len(numbers) % max(1, len(numbers) // 12)
-        leveled = values[:count][trust[:count] < 1.0]  # they move with each configuration that is scored again
-        name, key = f"{name} {view.name}", (*evidence.encoding.names, *numbers[:count].tolist(), *leveled.tolist())
+        """Hyperparameters of the first trials, which last for a while."""
+        count, key = _first(evidence, known, values)
+        name = f"{name} {view.name}"
         if self._theta.get(name, (None, None))[0] != key:
             kept, encoding = _subset(values[:count], LEARNING_POINTS), evidence.encoding
             y = self._scaled(inputs, values[:count], kept, view, encoding)
             self._theta[name] = (key, fit(inputs.take(kept), encoding.groups, y, self._prior(view, encoding)))
         return self._theta[name][1]
+
+
+def _first(evidence: Evidence, known: Mask, values: Array) -> tuple[int, tuple[object, ...]]:
+    """How many of the known trials count for a while, and what tells them from others: earlier values, of other data,
+    move with each configuration that is scored again."""
+    numbers, trust = evidence.numbers[known], evidence.trust[known]
+    count = _steady(len(numbers))
+    leveled = values[:count][trust[:count] < 1.0]
+    return count, (*evidence.encoding.names, *numbers[:count].tolist(), *leveled.tolist())
+
+
+def _steady(count: int) -> int:
+    """All trials up to 24, then a number that grows by 8 %."""
+    return count - count % max(1, count // 12)
 
 
 def _subset(values: Array, size: int) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ from hpo.trial import Params, Value
 
 FOLDER = Path(__file__).parent / "portfolios"
 KNOWN = 3  # a space with fewer of a library's names is not that library's
+ENOUGH = 0.8  # of the rounds that a space allows, for a set to know what such a space is like
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,20 @@ class Portfolio:
         known = sum(self.names.get(name, name) in self.defaults for name in space.names)
         return known if known >= KNOWN and 2 * known >= len(space) else 0
 
-    def configurations(self, space: Space, metric: str) -> Iterator[Params]:
+    def said(self, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What the model has where the space says nothing, in the file's names; None: nobody knows the model."""
+        return {} if fixed is None else {**self.defaults, **{self.names.get(k, k): v for k, v in fixed.items()}}
+
+    def configurations(self, space: Space, metric: str, fixed: Mapping[str, Any] | None) -> Iterator[Params]:
         """The defaults, then the set that fits best."""
+        most = most_rounds(space, self.names, self.said(fixed))
         yield self.defaults
-        yield from closest(self.sets, space, self.names, metric)["configurations"]
+        for wished in closest(self.sets, space, self.names, metric, most)["configurations"]:
+            yield _balanced(wished, most)
 
     def fit(self, space: Space, wished: Params) -> dict[str, Value]:
         """The configuration in the space: clipped, and what it does not say at the default or in the middle."""
-        wished = {**self.defaults, **_balanced(wished, space, self.names)}
+        wished = {**self.defaults, **wished}
 
         def value(parameter: Parameter) -> Value:
             name = self.names.get(parameter.name, parameter.name)
@@ -57,12 +64,17 @@ class Portfolio:
         return space.sample(value)
 
 
-def first(space: Space, metric: str, count: int, model: str | None = None) -> tuple[str, list[dict[str, Value]]]:
-    """The library, its defaults and up to `count` configurations, no two the same; ("", []) for an unknown space."""
+def first(
+    space: Space, metric: str, count: int, model: str | None = None, fixed: Mapping[str, Any] | None = None
+) -> tuple[str, list[dict[str, Value]]]:
+    """The library, its defaults and up to `count` configurations, no two the same; ("", []) for an unknown space.
+
+    `fixed`: what the model is given besides the space; None where that is not known.
+    """
     known = matching(space, model)
     found: list[dict[str, Value]] = []
     if known is not None:
-        for wished in known.configurations(space, metric):
+        for wished in known.configurations(space, metric, fixed):
             fitted = known.fit(space, wished)
             if fitted not in found:
                 found.append(fitted)
@@ -85,15 +97,30 @@ def surfaces(space: Space, model: str | None = None) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def most_rounds(space: Space, names: Mapping[str, str], said: Mapping[str, Any]) -> float:
+    """How many rounds of boosting a trial may have: by the space, else by what the model is given, else any number."""
+    ours = next((p for p in space.parameters if names.get(p.name, p.name) == "n_estimators"), None)
+    if ours is None:
+        told = said.get("n_estimators")
+        return float(told) if isinstance(told, (int, float)) else math.inf
+    return math.inf if isinstance(ours, Choice) else ours.high
+
+
 def closest(
-    sets: Iterable[Mapping[str, Any]], space: Space, names: Mapping[str, str], metric: str
+    sets: Iterable[Mapping[str, Any]], space: Space, names: Mapping[str, str], metric: str, most: float
 ) -> Mapping[str, Any]:
-    """Of the sets that were made for such a metric, the one whose space is most like this."""
-    ours = {names.get(p.name, p.name): p for p in space.parameters}
-    rounds = ours.get("n_estimators")
-    most = math.inf if rounds is None or isinstance(rounds, Choice) else rounds.high
-    fitting = [e for e in sets if ours.keys() >= set(e["needs"]) and e["metric"] == _kind(metric)]
-    return max(fitting, key=lambda e: (len(e["needs"]), -abs(math.log(e["rounds"]) - math.log(min(most, 1e4)))))
+    """Of the sets that were made for such a metric, the one whose space is most like this, with `most` rounds at most.
+
+    The smallest that has about so many: one with fewer knows nothing of the rounds beyond, and takes them for useless.
+    """
+    ours = {names.get(p.name, p.name) for p in space.parameters}
+    fitting = [e for e in sets if ours >= set(e["needs"]) and e["metric"] == _kind(metric)]
+
+    def likeness(entry: Mapping[str, Any]) -> tuple[int, bool, float]:
+        enough = entry["rounds"] >= ENOUGH * most
+        return len(entry["needs"]), enough, -entry["rounds"] if enough else entry["rounds"]
+
+    return max(fitting, key=likeness)
 
 
 @cache
@@ -121,13 +148,12 @@ def _kind(metric: str) -> str:
     return "accuracy" if any(word in metric for word in decided) else "log_loss"
 
 
-def _balanced(wished: Params, space: Space, names: Mapping[str, str]) -> Params:
+def _balanced(wished: Params, most: float) -> Params:
     """Fewer boosting rounds than wished take larger steps: their product is what matters most."""
     rounds, rate = wished.get("n_estimators"), wished.get("learning_rate")
-    limit = next((p for p in space.parameters if names.get(p.name, p.name) == "n_estimators"), None)
-    if not isinstance(rounds, int) or not isinstance(rate, float) or limit is None or isinstance(limit, Choice):
+    if not isinstance(rounds, int) or not isinstance(rate, float):
         return wished
-    return {**wished, "learning_rate": rate * max(1.0, rounds / limit.high)}
+    return {**wished, "learning_rate": rate * max(1.0, rounds / most)}
 
 
 def nearest(parameter: Parameter, wished: Value) -> Value:

@@ -55,5 +55,6 @@ VIEWS = (
     View("cut", cut), View("cut with a trend", cut, trend=True),
     View("bent", bent), View("bent with a trend", bent, trend=True),
 )  # fmt: skip
+PLAIN = VIEWS[2]  # who knows nothing
 SIGNED = View("signed", signed)
 LEARNED = View("learned", cut, trend=True)

@@ -47,22 +47,25 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
     experienced = auto and search.portfolio != 0 and portfolio.surfaces(sweep.space, sweep.model) is not None
     usual = BEFORE_EXPERIENCE if experienced else CONFIGURATIONS
     size = usual if auto and search.portfolio is None else search.portfolio or 0
-    library, learned = portfolio.first(sweep.space, sweep.metric.name, size, sweep.model) if size else ("", [])
-    learned = [params for k, params in enumerate(learned) if k == 0 or params not in known]
-    defaults: list[Params] = [*learned[:1]]
-    if size and (own := _defaults(sweep)) and (not library or (sweep.model or "").startswith("sklearn.")):
+    given = sweep.fixed if sweep.model is not None else None  # what a function sets by itself nobody knows
+    # Also where the portfolio is switched off: what the library does by itself is no other data's.
+    asked = auto or size > 0
+    library, found = portfolio.first(sweep.space, sweep.metric.name, size, sweep.model, given) if asked else ("", [])
+    defaults: list[Params] = [*found[:1]]
+    learned = [params for params in found[1:] if params not in known]
+    if asked and (own := _defaults(sweep)) and (not library or (sweep.model or "").startswith("sklearn.")):
         # A portfolio's defaults are one of several classes; scikit-learn says by itself what each one's are.
-        defaults = [complete(sweep.space, own, learned[0] if learned else {})]
+        defaults = [complete(sweep.space, own, found[0] if found else {})]
     base = defaults[0] if defaults else {}
     first: list[Params] = []
-    for params in [*defaults, *(complete(sweep.space, guess, base) for guess in search.enqueue), *learned[1:]]:
+    for params in [*defaults, *(complete(sweep.space, guess, base) for guess in search.enqueue), *learned]:
         if params not in first:
             first.append(params)
     said = [f"the defaults of {library or 'the model'}"] if defaults else []
     said += [f"{len(search.enqueue)} of your own"] if search.enqueue else []
     untried = " and were not tried in an earlier sweep" if search.warm_start else ""
-    said += [f"{len(learned) - 1} configurations that were good on other data{untried}"] if len(learned) > 1 else []
-    if len(learned) > 1 and races(sweep):
+    said += [f"{len(learned)} configurations that were good on other data{untried}"] if learned else []
+    if learned and races(sweep):
         said = [f"the defaults of {library} and {said[-1]}, a cheap one first"]
     if auto:
         sampler, why = _chosen(sweep)

@@ -14,6 +14,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hpo.samplers import GPSampler, experience, portfolio
 from hpo.samplers.encoding import Encoding
 from hpo.samplers.experience import Experience, Range, Reading, Term
+from hpo.samplers.history import History
+from hpo.samplers.views import LEARNED
 from hpo.space import Choice, Float, Int, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -80,6 +82,23 @@ def test_it_is_found_by_the_names_of_the_parameters_and_knows_good_from_bad() ->
     assert experience.of(Space((Float("x", 0, 1), Float("y", 0, 1), Float("z", 0, 1))), "accuracy") is None
 
 
+def test_what_the_model_is_given_besides_the_space_is_known_too() -> None:
+    """With 2,000 rounds small steps are good, with 100 they are far too small."""
+    space = Space((Float("learning_rate", 0.01, 1.0, log=True), Int("max_depth", 2, 10), Float("subsample", 0.5, 1.0)))
+    encoding = Encoding({
+        "learning_rate": FloatDistribution(0.01, 1.0, log=True), "max_depth": IntDistribution(2, 10),
+        "subsample": FloatDistribution(0.5, 1.0),
+    })  # fmt: skip
+    slow = np.array([[0.05, 0.5, 0.5]])
+
+    def loss(fixed: dict[str, int]) -> float:
+        found = experience.of(space, "log_loss", "xgboost.XGBClassifier", fixed)
+        assert found is not None
+        return float(found.surface(encoding, slow)[0, 0])
+
+    assert loss({"n_estimators": 2000}) < loss({"n_estimators": 100}) == loss({})
+
+
 def course(known: Experience | None, seed: int, trials: int, scale: float = 1.0) -> list[float]:
     def loss(trial: optuna.Trial) -> float:
         a, b = trial.suggest_float("a", 0.01, 1.0, log=True), trial.suggest_float("b", -1.0, 1.0)
@@ -102,3 +121,19 @@ def test_what_was_learned_elsewhere_and_is_wrong_here_is_unlearned() -> None:
 
 def test_the_unit_of_the_loss_does_not_matter() -> None:
     assert course(bowl(0.4), 1, 12, 1e5) == pytest.approx(course(bowl(0.4), 1, 12), abs=1e-3)
+
+
+@pytest.mark.parametrize(("twist", "turns"), [(0.0, 4), (-0.6, 2)])
+def test_who_foresees_the_trials_worse_than_who_knows_nothing_has_fewer_turns(twist: float, turns: int) -> None:
+    ranges = {name: Range(-1.0, 1.0, False, 0.0) for name in "abcdef"}
+    weights: dict[Term, tuple[float, float]] = {(): (0.5, 0.0), **{(name,): (0.1, 0.0) for name in ranges}}
+    weights |= {(a, b): (twist, 0.0) for a in ranges for b in ranges if a < b}  # which the losses below have not
+    known = Experience(ranges, {}, weights, {name: Reading(name) for name in ranges})
+    for seed in range(3):
+        sampler = GPSampler(seed, n_startup_trials=40, experience=known)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda trial: sum(trial.suggest_float(name, -1.0, 1.0) for name in ranges), n_trials=14)
+        history = History()
+        evidence = history.evidence(study, 14, history.space(study))
+        views = [sampler._view(number, evidence, evidence.values) for number in range(14, 18)]
+        assert views.count(LEARNED) == turns

@@ -56,6 +56,27 @@ def test_fewer_rounds_than_wished_take_larger_steps() -> None:
     assert sum(b > a for a, b in zip(many, few, strict=True)) > 5
 
 
+def test_rounds_that_the_space_does_not_search_are_those_of_the_model() -> None:
+    def rates(fixed: dict[str, int] | None) -> list[float]:
+        space = Space((Float("learning_rate", 1e-4, 10.0), Float("subsample", 0.1, 1.0), Int("max_depth", 1, 20)))
+        return [params["learning_rate"] for params in portfolio.first(space, "log_loss", 9, fixed=fixed)[1]]  # type: ignore[misc]
+
+    assert rates({}) == rates({"n_estimators": 100}) == rates({"num_boost_round": 100}), "XGBoost's own"
+    assert rates({"n_estimators": 3000}) == rates(None), "as many as anybody wants, for all that is known"
+    assert sum(rates({"n_estimators": 100})) > sum(rates({"n_estimators": 3000})), "few rounds take larger steps"
+
+
+@pytest.mark.parametrize(
+    ("most", "knows"), [(100, 160), (200, 160), (300, 500), (500, 500), (1000, 2981), (10**5, 2981)]
+)
+def test_a_set_knows_as_many_rounds_as_there_may_be(most: int, knows: int) -> None:
+    """One that has seen fewer takes the others for useless."""
+    space = Space((Float("eta", 0.01, 0.3), Int("n_estimators", 10, most), Int("max_depth", 2, 8)))
+    known = portfolio.matching(space)
+    assert known is not None
+    assert portfolio.closest(known.sets, space, known.names, "log_loss", most)["rounds"] == knows
+
+
 def test_what_counts_decides_which_set() -> None:
     metrics = ("log_loss", "rmse", "accuracy", "f1_macro", "roc_auc", "average_precision")
     firsts = [portfolio.first(XGBOOST, metric, 4)[1] for metric in metrics]

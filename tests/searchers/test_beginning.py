@@ -16,6 +16,7 @@ from hpo.sweep import Engine, Named, Search, Sweep
 LOSS = Metric("loss", "minimize")
 PLAIN = Space((Float("x", 0.0, 1.0), Int("k", 1, 9)))
 BOOSTED = Space((Float("learning_rate", 0.01, 0.3, log=True), Int("max_depth", 2, 9), Float("gamma", 0.0, 1.0)))
+DEFAULTS = {"learning_rate": 0.3, "max_depth": 6, "gamma": 0.0}
 
 
 def sweep(space: Space = PLAIN, sampler: str | None = None, model: str | None = None, **keys: Any) -> Sweep:
@@ -77,15 +78,17 @@ def test_guesses_come_first_whoever_goes_on(engine: Engine) -> None:
 def test_defaults_then_guesses_then_the_portfolio() -> None:
     found = opening(sweep(BOOSTED, "tpe", portfolio=3, enqueue=({"max_depth": 9},)))
     assert len(found.first) == 5
-    assert found.first[0] == {"learning_rate": 0.3, "max_depth": 6, "gamma": 0.0}
+    assert found.first[0] == DEFAULTS
     assert found.first[1] == {**found.first[0], "max_depth": 9}, "what a guess leaves open has its default"
     assert found.sampler == Named("tpe")
     assert found.note.startswith("first the defaults of XGBoost, then 1 of your own, then 3 config")
 
 
-def test_off_is_off_and_others_begin_as_they_always_did() -> None:
+def test_off_leaves_the_defaults_and_others_begin_as_they_always_did() -> None:
+    """A sweep must never end worse than no sweep; what the library does by itself is no other data's."""
     off = opening(sweep(BOOSTED, "auto", portfolio=0))
-    assert (off.first, off.experienced, off.note) == ((), False, "auto: a Gaussian process")
+    assert (off.first, off.experienced) == ((DEFAULTS,), False)
+    assert off.note == "auto: the defaults of XGBoost, then a Gaussian process"
     assert opening(sweep(BOOSTED, "tpe")) == opening(sweep(BOOSTED, "tpe", portfolio=0))
     assert opening(sweep(BOOSTED, "tpe")).note == ""
 
