@@ -13,7 +13,7 @@ XGBOOST = Space(
         Float("eta", 0.01, 0.3, log=True),
         Int("max_depth", 2, 8),
         Float("subsample", 0.5, 1.0, step=0.1),
-        Float("lambda", 0.1, 10.0, log=True),
+        Float("lambda", 0.001, 10.0, log=True),
         Float("own", 0.0, 3.0),
     )
 )
