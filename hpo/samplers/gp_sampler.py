@@ -181,8 +181,7 @@ class GPSampler(BaseSampler):
         return self._foreseen[1]
 
     def _foresight(self, evidence: Evidence, known: Mask, values: Array, view: View) -> float:
-        inputs = self._inputs(evidence.rows[known], view, evidence.encoding)
-        inputs = replace(inputs, trust=evidence.trust[known], noise=evidence.noise[known])
+        inputs = self._seen(evidence, known, view)
         theta = self._learned("value", evidence, known, inputs, values, view)
         kept = _subset(values, LEARNING_POINTS)
         y = self._scaled(inputs, values, kept, view, evidence.encoding)
@@ -192,14 +191,17 @@ class GPSampler(BaseSampler):
 
     def _model(self, name: str, evidence: Evidence, known: Mask, values: Array, view: View) -> Predict:
         encoding = evidence.encoding
-        inputs = self._inputs(evidence.rows[known], view, encoding)
-        inputs = replace(inputs, trust=evidence.trust[known], noise=evidence.noise[known])
+        inputs = self._seen(evidence, known, view)
         theta = self._learned(name, evidence, known, inputs, values, view)
         kept = _subset(values, POINTS)
         y = self._scaled(inputs, values, kept, view, encoding)
         pending = self._inputs(evidence.pending, view, encoding)
         model = GaussianProcess(inputs.take(kept), encoding.groups, y, theta, pending)
         return lambda rows: model.predict(self._inputs(rows, view, encoding))
+
+    def _seen(self, evidence: Evidence, known: Mask, view: View) -> Inputs:
+        inputs = self._inputs(evidence.rows[known], view, evidence.encoding)
+        return replace(inputs, trust=evidence.trust[known], noise=evidence.noise[known])
 
     def _inputs(self, rows: Array, view: View, encoding: Encoding) -> Inputs:
         features = encoding.features(rows)
