@@ -261,6 +261,11 @@ class Sweep:
         return None if self.search.pruner.name == "none" else self.search.pruner
 
     @property
+    def given(self) -> Mapping[str, Any] | None:
+        """What the model is told besides the space; None for a function: what it sets by itself nobody knows."""
+        return self.fixed if self.model is not None else None
+
+    @property
     def registered_model(self) -> str:
         return (self.promote.model if self.promote else None) or self.name
 

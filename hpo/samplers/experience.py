@@ -109,8 +109,7 @@ def of(
     if known is None or path is None:
         return None
     sets, said = json.loads(path.read_text(encoding="utf-8"))["sets"], known.said(fixed)
-    most = portfolio.most_rounds(space, known.names, said)
-    made = portfolio.closest(sets, space, known.names, metric, most)
+    made = known.closest(sets, space, metric, fixed)
     readings = {}
     for p in space.parameters:
         name = known.names.get(p.name, p.name)

@@ -46,12 +46,36 @@ class Portfolio:
         """What the model has where the space says nothing, in the file's names; None: nobody knows the model."""
         return {} if fixed is None else {**self.defaults, **{self.names.get(k, k): v for k, v in fixed.items()}}
 
+    def rounds(self, space: Space, fixed: Mapping[str, Any] | None) -> float:
+        """How many a trial may have: by the space, else by what the model is given, else any number."""
+        ours = next((p for p in space.parameters if self.names.get(p.name, p.name) == "n_estimators"), None)
+        if ours is None:
+            told = self.said(fixed).get("n_estimators")
+            return float(told) if isinstance(told, (int, float)) else math.inf
+        return math.inf if isinstance(ours, Choice) else ours.high
+
+    def closest(
+        self, sets: Iterable[Mapping[str, Any]], space: Space, metric: str, fixed: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
+        """Of such sets those made for such a metric, and of them the one whose space is most like this.
+
+        The smallest that has about as many rounds: one with fewer knows nothing of those beyond, and takes them for
+        useless.
+        """
+        ours, most = {self.names.get(p.name, p.name) for p in space.parameters}, self.rounds(space, fixed)
+        fitting = [e for e in sets if ours >= set(e["needs"]) and e["metric"] == _kind(metric)]
+
+        def likeness(entry: Mapping[str, Any]) -> tuple[int, bool, float]:
+            enough = entry["rounds"] >= ENOUGH * most
+            return len(entry["needs"]), enough, -entry["rounds"] if enough else entry["rounds"]
+
+        return max(fitting, key=likeness)
+
     def configurations(self, space: Space, metric: str, fixed: Mapping[str, Any] | None) -> Iterator[Params]:
         """The defaults, then the set that fits best."""
-        most = most_rounds(space, self.names, self.said(fixed))
         yield self.defaults
-        for wished in closest(self.sets, space, self.names, metric, most)["configurations"]:
-            yield _balanced(wished, most)
+        for wished in self.closest(self.sets, space, metric, fixed)["configurations"]:
+            yield _balanced(wished, self.rounds(space, fixed))
 
     def fit(self, space: Space, wished: Params) -> dict[str, Value]:
         """The configuration in the space: clipped, and what it does not say at the default or in the middle."""
@@ -95,32 +119,6 @@ def surfaces(space: Space, model: str | None = None) -> Path | None:
     known = matching(space, model)
     path = FOLDER.parent / "surfaces" / f"{known.library.lower()}.json" if known else None
     return path if path is not None and path.is_file() else None
-
-
-def most_rounds(space: Space, names: Mapping[str, str], said: Mapping[str, Any]) -> float:
-    """How many rounds of boosting a trial may have: by the space, else by what the model is given, else any number."""
-    ours = next((p for p in space.parameters if names.get(p.name, p.name) == "n_estimators"), None)
-    if ours is None:
-        told = said.get("n_estimators")
-        return float(told) if isinstance(told, (int, float)) else math.inf
-    return math.inf if isinstance(ours, Choice) else ours.high
-
-
-def closest(
-    sets: Iterable[Mapping[str, Any]], space: Space, names: Mapping[str, str], metric: str, most: float
-) -> Mapping[str, Any]:
-    """Of the sets that were made for such a metric, the one whose space is most like this, with `most` rounds at most.
-
-    The smallest that has about so many: one with fewer knows nothing of the rounds beyond, and takes them for useless.
-    """
-    ours = {names.get(p.name, p.name) for p in space.parameters}
-    fitting = [e for e in sets if ours >= set(e["needs"]) and e["metric"] == _kind(metric)]
-
-    def likeness(entry: Mapping[str, Any]) -> tuple[int, bool, float]:
-        enough = entry["rounds"] >= ENOUGH * most
-        return len(entry["needs"]), enough, -entry["rounds"] if enough else entry["rounds"]
-
-    return max(fitting, key=likeness)
 
 
 @cache

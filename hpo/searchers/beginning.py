@@ -47,13 +47,13 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
     experienced = auto and search.portfolio != 0 and portfolio.surfaces(sweep.space, sweep.model) is not None
     usual = BEFORE_EXPERIENCE if experienced else CONFIGURATIONS
     size = usual if auto and search.portfolio is None else search.portfolio or 0
-    given = sweep.fixed if sweep.model is not None else None  # what a function sets by itself nobody knows
     # Also where the portfolio is switched off: what the library does by itself is no other data's.
     asked = auto or size > 0
-    library, found = portfolio.first(sweep.space, sweep.metric.name, size, sweep.model, given) if asked else ("", [])
+    metric, model = sweep.metric.name, sweep.model
+    library, found = portfolio.first(sweep.space, metric, size, model, sweep.given) if asked else ("", [])
     defaults: list[Params] = [*found[:1]]
     learned = [params for params in found[1:] if params not in known]
-    if asked and (own := _defaults(sweep)) and (not library or (sweep.model or "").startswith("sklearn.")):
+    if asked and (own := _defaults(sweep)) and (not library or (model or "").startswith("sklearn.")):
         # A portfolio's defaults are one of several classes; scikit-learn says by itself what each one's are.
         defaults = [complete(sweep.space, own, found[0] if found else {})]
     base = defaults[0] if defaults else {}

@@ -242,8 +242,7 @@ def build(sweep: Sweep, experienced: bool = False) -> OptunaSearcher:
     except (ValueError, TypeError) as error:
         raise InputError(Problem(f"{named.name}: {error}", "search.sampler")) from error
     if named.name == "gp":  # it draws by the trial's number itself, and keeps a cache
-        given = sweep.fixed if sweep.model is not None else None  # what a function sets by itself nobody knows
-        known = experience.of(sweep.space, sweep.metric.name, sweep.model, given) if experienced else None
+        known = experience.of(sweep.space, sweep.metric.name, sweep.model, sweep.given) if experienced else None
         gp = samplers.GPSampler(seed, experience=known, **settings)
         return OptunaSearcher(sweep.space, sweep.metrics, lambda number: gp, kind)
     if isinstance(first, optuna.samplers.TPESampler):

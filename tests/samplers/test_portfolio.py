@@ -74,7 +74,7 @@ def test_a_set_knows_as_many_rounds_as_there_may_be(most: int, knows: int) -> No
     space = Space((Float("eta", 0.01, 0.3), Int("n_estimators", 10, most), Int("max_depth", 2, 8)))
     known = portfolio.matching(space)
     assert known is not None
-    assert portfolio.closest(known.sets, space, known.names, "log_loss", most)["rounds"] == knows
+    assert known.closest(known.sets, space, "log_loss", None)["rounds"] == knows
 
 
 def test_what_counts_decides_which_set() -> None:
