@@ -14,6 +14,7 @@ from hpo.errors import InputError, Problem
 from hpo.searchers.beginning import Beginning, cheap_first, opening, races
 from hpo.searchers.port import Searcher, SpaceExhausted
 from hpo.searchers.pruning import Pruning, completed, make_rule
+from hpo.searchers.shortening import Shortening, rounds_of
 from hpo.searchers.terms import check_options
 from hpo.sweep import Sweep
 from hpo.trial import Params
@@ -31,6 +32,8 @@ def build(sweep: Sweep, known: Sequence[Params] = ()) -> Searcher:
     """
     begin = opening(sweep, known)
     searcher = _engine(replace(sweep, search=replace(sweep.search, sampler=begin.sampler)), begin.experienced)
+    if begin.auto and (rounds := rounds_of(sweep)):
+        searcher = Shortening(searcher, sweep.metric, rounds)
     if begin.first:
         searcher = Beginning(searcher, cheap_first(begin.first) if races(sweep) else begin.first)
     if sweep.pruner is None:

@@ -36,6 +36,7 @@ class Opening:
     sampler: Named | None
     note: str
     defaults: Params | None = None
+    auto: bool = False  # the sampler was not named
     experienced: bool = False  # the sampler is to know how losses looked on other data sets
 
 
@@ -72,7 +73,7 @@ def opening(sweep: Sweep, known: Sequence[Params] = ()) -> Opening:
         experienced = experienced and sampler.name == "gp"
         said.append(f"{why} that knows how such losses look" if experienced else why)
     note = f"{'auto: ' if auto else 'first '}{', then '.join(said)}" if said else ""
-    return Opening(tuple(first), sampler, note, defaults[0] if defaults else None, experienced)
+    return Opening(tuple(first), sampler, note, defaults[0] if defaults else None, auto, experienced)
 
 
 def races(sweep: Sweep) -> bool:
