@@ -113,28 +113,37 @@ def test_a_sampler_that_was_named_decides_alone() -> None:
     assert searcher.ask(2).params != {**ANY, "n_estimators": 50}
 
 
-def test_the_shorter_trial_scores_what_the_curve_said(tmp_path: Path) -> None:
+def on_noise(folder: Path, trials: int) -> Sweep:
+    """A sweep whose trials are soon trained too long, and take so little time that it makes no difference."""
     rng = np.random.default_rng(3)
     table = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
     table["y"] = (table.a + rng.normal(size=400) > 0).astype(int)
-    table.to_csv(tmp_path / "noise.csv", index=False)
-    made = hpo.build(
-        name="noise", data={"path": str(tmp_path / "noise.csv"), "target": "y"}, model="xgboost.XGBClassifier",
+    table.to_csv(folder / "noise.csv", index=False)
+    return hpo.build(
+        name="noise", data={"path": str(folder / "noise.csv"), "target": "y"}, model="xgboost.XGBClassifier",
         metric="log_loss", validation={"folds": 3}, promote=False, recheck=False,
         space={
             "n_estimators": {"int": [10, 200]}, "learning_rate": {"float": [0.05, 0.5]},
             "subsample": {"float": [0.5, 1]},
         },
-        search={"budget": {"trials": 5}, "workers": 1, "pruner": "none", "portfolio": "off", "seed": 1,
-                "enqueue": [{"n_estimators": 200, "learning_rate": 0.5, "subsample": 0.8}]},
+        search={"budget": {"trials": trials}, "workers": 1, "pruner": "none", "portfolio": "off", "seed": 1},
     )  # fmt: skip
-    trials = hpo.run(made, folder=tmp_path / ".hpo", tracking=None).all_trials
-    first, *others = trials
+
+
+def test_the_shorter_trial_scores_what_the_curve_said(tmp_path: Path) -> None:
+    first, *others = hpo.run(on_noise(tmp_path, 5), folder=tmp_path / ".hpo", tracking=None).all_trials
     shorter = [trial for trial in others if _rest(trial.params) == _rest(first.params)]
-    assert shorter, [dict(trial.params) for trial in trials]
+    assert shorter, [dict(trial.params) for trial in others]
     for trial in shorter:
         said = {step + 1: value for step, value in first.curve(1000)}
         assert trial.values == pytest.approx((said[trial.params["n_estimators"]],), abs=1e-6)  # type: ignore[index]
+
+
+def test_a_resumed_sweep_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    whole = hpo.run(on_noise(tmp_path, 12), folder=tmp_path / "whole", tracking=None).all_trials
+    part = hpo.run(on_noise(tmp_path, 5), folder=tmp_path / "parts", tracking=None)
+    parts = hpo.run(on_noise(tmp_path, 12), folder=tmp_path / "parts", tracking=None, resume=part.id).all_trials
+    assert [dict(trial.params) for trial in parts] == [dict(trial.params) for trial in whole]
 
 
 def _rest(params: Any) -> tuple[Any, ...]:
