@@ -74,8 +74,9 @@ class Portfolio:
     def configurations(self, space: Space, metric: str, fixed: Mapping[str, Any] | None) -> Iterator[Params]:
         """The defaults, then the set that fits best."""
         yield self.defaults
+        most = self.rounds(space, fixed)
         for wished in self.closest(self.sets, space, metric, fixed)["configurations"]:
-            yield _balanced(wished, self.rounds(space, fixed))
+            yield _balanced(wished, most)
 
     def fit(self, space: Space, wished: Params) -> dict[str, Value]:
         """The configuration in the space: clipped, and what it does not say at the default or in the middle."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from statistics import fmean
 
 from hpo.metric import Metric
@@ -71,7 +71,7 @@ class Shortening:
         level = fmean(self._folds[fold] for fold in folds)
         expected = [
             (self._best + self._sign * value - level, rounds)
-            for rounds, value in _means(trial.reports, len(folds))
+            for rounds, value in _means(trial.reports, folds.keys())
             if self._fits(rounds, trial)
         ]
         score, rounds = max(expected, default=(-math.inf, 0), key=lambda pair: (pair[0], -pair[1]))
@@ -86,14 +86,13 @@ class Shortening:
         return isinstance(given, int) and rounds <= SHORTER * given and self._rounds.check(rounds) is None
 
 
-def _means(reports: tuple[Report, ...], folds: int) -> Iterator[tuple[int, float]]:
-    """Rounds, and the mean over the folds, where all finished ones have come so far."""
-    values: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    finished = {report.step for report in reports if report.fold is None}
+def _means(reports: tuple[Report, ...], folds: Collection[int]) -> Iterator[tuple[int, float]]:
+    """Rounds, and the mean over the folds, where all of these have come so far."""
+    values: defaultdict[int, list[float]] = defaultdict(list)
     for report in reports:
-        if report.fold is not None and report.fold in finished:
-            values[report.step][report.fold] = report.value
-    return ((step + 1, fmean(found.values())) for step, found in values.items() if len(found) == folds)
+        if report.fold in folds:
+            values[report.step].append(report.value)
+    return ((step + 1, fmean(found)) for step, found in values.items() if len(found) == len(folds))
 
 
 def _key(params: Params) -> str:
