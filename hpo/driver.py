@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Container, Sequence, Sized
+from collections.abc import Container, Sequence, Sized
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from hpo.executors import Executor, share
 from hpo.executors.port import KeepTrial
 from hpo.interrupts import Interrupts
 from hpo.journal import Journal
-from hpo.progress import Progress
+from hpo.progress import Progress, Show
 from hpo.searchers import Searcher, SpaceExhausted
 from hpo.steering import Steering
 from hpo.stopping import Stopping
@@ -27,8 +27,6 @@ from hpo.trial import Report, Trial
 GRACE = 10.0  # seconds that running trials get after the first Ctrl-C
 SHARE = 0.02  # of the slots' time that may be spent waiting for the searcher
 TICK = 0.5  # seconds after which a waiting driver looks at clock, signals and display
-
-Show = Callable[[Progress], None]
 
 
 class Clock(Protocol):

@@ -7,7 +7,7 @@ themselves is derived, so that a resumed sweep stands exactly where the interrup
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from hpo.sweep import Sweep
@@ -97,3 +97,6 @@ class Progress:
         if self.sweep.search.timeout is not None:
             limits.append(self.sweep.search.timeout - self.seconds)
         return max(0.0, min(limits)) if limits else None
+
+
+Show = Callable[[Progress], None]

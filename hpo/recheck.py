@@ -8,7 +8,7 @@ parameters and the number of a round, never a held-out row: those are opened lat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,13 +16,10 @@ from hpo.executors import Executor
 from hpo.honest import CONFIDENCE, contenders, in_the_race, interval, leader
 from hpo.interrupts import Interrupts
 from hpo.journal import Journal
-from hpo.progress import Progress
+from hpo.progress import Progress, Show
 from hpo.trial import FRESH, Trial
 
 TICK = 0.5  # seconds after which a waiting driver looks at the signals
-
-
-Show = Callable[[Progress], None]
 
 
 def recheck(

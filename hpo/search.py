@@ -23,11 +23,11 @@ from hpo import earlier, executors, objectives, searchers
 from hpo.command import run as main
 from hpo.command import verb
 from hpo.data import Dataset, prepare, publish
-from hpo.driver import GRACE, Show, drive
+from hpo.driver import GRACE, drive
 from hpo.errors import InputError, NoModelError
 from hpo.interrupts import Interrupted, Interrupts
 from hpo.notebook import live
-from hpo.progress import Progress
+from hpo.progress import Progress, Show
 from hpo.publisher import Publisher
 from hpo.recheck import recheck
 from hpo.result import Result, State

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 import hpo
-from hpo import driver, search, searchers
+from hpo import search, searchers
 from hpo.errors import InputError
 from hpo.executors.port import KeepTrial
 from hpo.journal import Journal
-from hpo.progress import Progress
+from hpo.progress import Progress, Show
 from hpo.searchers import Searcher
 from hpo.status import status
 from hpo.trial import Failure, Report, Trial
@@ -223,7 +223,7 @@ class Cut(Exception):
     """The driver goes away."""
 
 
-def cut_at(trials: int) -> driver.Show:
+def cut_at(trials: int) -> Show:
     def show(progress: Progress) -> None:
         if len(progress.ended) >= trials:
             raise Cut

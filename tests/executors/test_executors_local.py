@@ -22,6 +22,7 @@ from hpo.executors.worker import Job
 from hpo.metric import Metric
 from hpo.testing import ExecutorSuite
 from hpo.trial import Trial
+from tests.executors.losses import Closure
 
 METRICS = (Metric("x", "maximize"),)
 
@@ -30,16 +31,6 @@ class TestLocal(ExecutorSuite):
     def make(self, objective: Objective, folder: Path, **limits: Any) -> Executor:
         job = Job(objective, METRICS, 0, 1, folder, two_way=limits.get("two_way", False), memory=limits.get("memory"))
         return Local(job, workers=2, deadline=limits.get("deadline"))
-
-
-class Closure:
-    """An objective that no worker could import."""
-
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
-
-    def open(self) -> Evaluate:
-        return self._evaluate
 
 
 def one(executor: Executor, **params: Any) -> Trial:
