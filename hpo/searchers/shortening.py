@@ -2,8 +2,9 @@
 
 Put around the engine by `hpo.searchers.build` under `sampler: auto`, where the sweep searches the number of rounds. The
 first r trees of a boosted model are the model of r rounds, so this is no guess: the shorter trial has been seen
-already, costs less than the one it comes from, and only has to be run as a trial of its own to count. With early
-stopping a trial takes the best of its rounds by itself.
+already, costs less than the one it comes from, and only has to be run as a trial of its own to count. Whole trials
+alone: of those that a race has stopped, fewer rounds made poor parameters the best ones early, and the search then
+stayed with them. With early stopping a trial takes the best of its rounds by itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from statistics import fmean
 
 from hpo.metric import Metric
@@ -24,7 +25,6 @@ from hpo.trial import Params, Report, Trial
 BOOSTED = "xgboost."
 ROUNDS = "n_estimators"
 SHORTER = 0.9  # of a trial's rounds at most: the same again with a few rounds less is not worth a trial
-FOLDS = 2  # that a stopped trial has finished, before a better score on them is more than luck
 
 
 def rounds_of(sweep: Sweep) -> Int | None:
@@ -44,9 +44,8 @@ class Shortening:
         self._sign = metric.sign
         self._rounds = rounds
         self._best = -math.inf
-        self._folds: dict[int, float] = {}  # the scores of the best trial
         self._tried: set[str] = set()
-        self._promising: list[tuple[float, int, Params]] = []  # expected score, -number, parameters
+        self._promising: list[tuple[float, int, Params]] = []  # score, -number, parameters
 
     def ask(self, number: int) -> Trial:
         self._promising = [
@@ -61,22 +60,13 @@ class Shortening:
     def tell(self, trial: Trial) -> None:
         self._searcher.tell(trial)
         self._tried.add(_key(trial.params))
-        folds = {report.step: self._sign * report.value for report in trial.reports if report.fold is None}
-        if trial.state != "complete" or not trial.values or not folds or "trust" in trial.memo:  # of other data
-            return
-        if "noise" not in trial.memo and (score := self._sign * trial.values[0]) > self._best:
-            self._best, self._folds = score, folds
-        if len(folds) < min(FOLDS, len(self._folds)) or not folds.keys() <= self._folds.keys():
-            return
-        level = fmean(self._folds[fold] for fold in folds)
-        expected = [
-            (self._best + self._sign * value - level, rounds)
-            for rounds, value in _means(trial.reports, folds.keys())
-            if self._fits(rounds, trial)
-        ]
-        score, rounds = max(expected, default=(-math.inf, 0), key=lambda pair: (pair[0], -pair[1]))
+        if trial.state != "complete" or not trial.values or trial.memo.keys() & {"trust", "noise"}:
+            return  # of other data, or stopped
+        self._best = max(self._best, self._sign * trial.values[0])
+        shorter = [(self._sign * value, -rounds) for rounds, value in _means(trial) if self._fits(rounds, trial)]
+        score, rounds = max(shorter, default=(-math.inf, 0))
         if score > self._best:
-            self._promising.append((score, -trial.number, {**trial.params, ROUNDS: rounds}))
+            self._promising.append((score, -trial.number, {**trial.params, ROUNDS: -rounds}))
 
     def keep(self, number: int, report: Report) -> bool:
         return self._searcher.keep(number, report)
@@ -86,13 +76,14 @@ class Shortening:
         return isinstance(given, int) and rounds <= SHORTER * given and self._rounds.check(rounds) is None
 
 
-def _means(reports: tuple[Report, ...], folds: Collection[int]) -> Iterator[tuple[int, float]]:
-    """Rounds, and the mean over the folds, where all of these have come so far."""
+def _means(trial: Trial) -> Iterator[tuple[int, float]]:
+    """Rounds, and the mean over the folds."""
     values: defaultdict[int, list[float]] = defaultdict(list)
-    for report in reports:
-        if report.fold in folds:
+    for report in trial.reports:
+        if report.fold is not None:
             values[report.step].append(report.value)
-    return ((step + 1, fmean(found)) for step, found in values.items() if len(found) == len(folds))
+    folds = sum(report.fold is None for report in trial.reports)
+    return ((step + 1, fmean(found)) for step, found in values.items() if len(found) == folds)
 
 
 def _key(params: Params) -> str:

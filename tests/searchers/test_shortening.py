@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,23 @@ def test_the_best_of_a_curve_is_next() -> None:
     assert searcher.ask(4).params != {**ANY, "n_estimators": 100}, "what else was better is worse now"
 
 
-def test_it_asks_the_same_after_a_resume() -> None:
+def test_a_resumed_sweep_asks_as_if_it_had_never_stopped() -> None:
+    one, done = begun(sweep()), []
+    for number in range(1, 12):
+        params = one.ask(number).params
+        rounds, depth = (int(params[name] or 0) for name in ("n_estimators", "max_depth"))
+        curve = {step: value * depth / 9 for step, value in CURVE if step < rounds}
+        done.append(trained(number, params, tuple(sorted({rounds - 1: 0.9, **curve}.items()))))
+        one.tell(done[-1])
+    for count in range(len(done)):
+        other = begun(sweep())
+        for trial in done[:count]:
+            other.tell(trial)
+        assert other.ask(count + 1).params == done[count].params
+    assert any(_rest(a.params) == _rest(b.params) for a, b in pairwise(done)), "none is shortened"
+
+
+def test_a_running_trial_is_not_asked_for_again() -> None:
     one, other = begun(sweep()), begun(sweep())
     one.tell(trained(1, ANY))
     other.tell(trained(1, ANY))
@@ -81,19 +98,10 @@ def test_no_shorter_trial(why: str, curve: Any, shift: float) -> None:
     assert {**asked, "n_estimators": 200} != ANY, why
 
 
-def test_folds_of_a_stopped_trial_are_compared_with_the_same_ones() -> None:
-    """Its first folds are easier than the best one's third, and that is nothing to its credit."""
-    made = sweep(search={"pruner": Named("race")})
-    for shift, shorter in ((0.25, True), (0.45, False)):
-        searcher = begun(made)
-        stopped = trained(1, ANY, shift=shift, folds=2)
-        searcher.tell(replace(stopped, values=None, pruned=True))
-        assert (searcher.ask(2).params == {**ANY, "n_estimators": 50}) == shorter
-
-
-def test_one_fold_is_not_enough() -> None:
+def test_a_stopped_trial_is_left_alone() -> None:
+    """However well fewer rounds would have scored on the folds it has."""
     searcher = begun(sweep(search={"pruner": Named("race")}))
-    searcher.tell(replace(trained(1, ANY, folds=1), values=None, pruned=True))
+    searcher.tell(replace(trained(1, ANY, folds=2), values=None, pruned=True))
     assert searcher.ask(2).params != {**ANY, "n_estimators": 50}
 
 
@@ -116,14 +124,14 @@ def test_a_sampler_that_was_named_decides_alone() -> None:
 def on_noise(folder: Path, trials: int) -> Sweep:
     """A sweep whose trials are soon trained too long, and take so little time that it makes no difference."""
     rng = np.random.default_rng(3)
-    table = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
-    table["y"] = (table.a + rng.normal(size=400) > 0).astype(int)
+    table = pd.DataFrame(rng.normal(size=(150, 2)), columns=list("ab"))
+    table["y"] = (table.a + rng.normal(size=150) > 0).astype(int)
     table.to_csv(folder / "noise.csv", index=False)
     return hpo.build(
         name="noise", data={"path": str(folder / "noise.csv"), "target": "y"}, model="xgboost.XGBClassifier",
         metric="log_loss", validation={"folds": 3}, promote=False, recheck=False,
         space={
-            "n_estimators": {"int": [10, 200]}, "learning_rate": {"float": [0.05, 0.5]},
+            "n_estimators": {"int": [10, 60]}, "learning_rate": {"float": [0.05, 0.5]},
             "subsample": {"float": [0.5, 1]},
         },
         search={"budget": {"trials": trials}, "workers": 1, "pruner": "none", "portfolio": "off", "seed": 1},
@@ -137,13 +145,6 @@ def test_the_shorter_trial_scores_what_the_curve_said(tmp_path: Path) -> None:
     for trial in shorter:
         said = {step + 1: value for step, value in first.curve(1000)}
         assert trial.values == pytest.approx((said[trial.params["n_estimators"]],), abs=1e-6)  # type: ignore[index]
-
-
-def test_a_resumed_sweep_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    whole = hpo.run(on_noise(tmp_path, 12), folder=tmp_path / "whole", tracking=None).all_trials
-    part = hpo.run(on_noise(tmp_path, 5), folder=tmp_path / "parts", tracking=None)
-    parts = hpo.run(on_noise(tmp_path, 12), folder=tmp_path / "parts", tracking=None, resume=part.id).all_trials
-    assert [dict(trial.params) for trial in parts] == [dict(trial.params) for trial in whole]
 
 
 def _rest(params: Any) -> tuple[Any, ...]:
