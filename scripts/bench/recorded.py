@@ -72,6 +72,8 @@ class Table:
     """Real XGBoost runs on one data set, interpolated: a Gaussian process over the principal components of what was
     recorded (log loss per fold and round, log test loss per round, log seconds per fold), and a real run's residual."""
 
+    slower = 100.0  # the data sets are small: what takes a tenth of a second is not worth a thought about its cost
+    draws = 500
     space = Space(
         (
             Float("learning_rate", 0.005, 0.5, log=True),
