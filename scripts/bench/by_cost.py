@@ -161,7 +161,7 @@ PEERS = {
 }
 COMPETITORS = (
     *PEERS, OURS, "auto, no portfolio + race", "auto, no portfolio + race over rounds", "tpe + race",
-    "auto, no portfolio + median", "auto, no portfolio + hyperband", "auto, no portfolio + none",
+    "auto, no portfolio + none",
 )  # fmt: skip
 
 
