@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterator
-from statistics import fmean
 
 from hpo.metric import Metric
 from hpo.searchers.port import Searcher
@@ -63,7 +60,9 @@ class Shortening:
         if trial.state != "complete" or not trial.values or trial.memo.keys() & {"trust", "noise"}:
             return  # of other data, or stopped
         self._best = max(self._best, self._sign * trial.values[0])
-        shorter = [(self._sign * value, -rounds) for rounds, value in _means(trial) if self._fits(rounds, trial)]
+        inside = any(report.fold is not None for report in trial.reports)  # else there are the folds' scores alone
+        curve = trial.curve(len(trial.reports)) if inside else []
+        shorter = [(self._sign * value, -(step + 1)) for step, value in curve if self._fits(step + 1, trial)]
         score, rounds = max(shorter, default=(-math.inf, 0))
         if score > self._best:
             self._promising.append((score, -trial.number, {**trial.params, ROUNDS: -rounds}))
@@ -74,16 +73,6 @@ class Shortening:
     def _fits(self, rounds: int, trial: Trial) -> bool:
         given = trial.params.get(ROUNDS)
         return isinstance(given, int) and rounds <= SHORTER * given and self._rounds.check(rounds) is None
-
-
-def _means(trial: Trial) -> Iterator[tuple[int, float]]:
-    """Rounds, and the mean over the folds."""
-    values: defaultdict[int, list[float]] = defaultdict(list)
-    for report in trial.reports:
-        if report.fold is not None:
-            values[report.step].append(report.value)
-    folds = sum(report.fold is None for report in trial.reports)
-    return ((step + 1, fmean(found)) for step, found in values.items() if len(found) == folds)
 
 
 def _key(params: Params) -> str:

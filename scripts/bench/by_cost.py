@@ -125,8 +125,7 @@ def theirs(make: Callable[[int], Any], over_folds: bool = False) -> Callable[[Pr
                     for step, loss in zip(steps, curve, strict=True)
                 ]
             seen = []
-            spent = 0.0
-            for step, loss, spent in courses:  # noqa: B007 the last one is what was spent
+            for step, loss, _ in courses:
                 seen.append(loss)
                 trial.report(loss, step)
                 if len(seen) < len(courses) and trial.should_prune():
@@ -136,7 +135,7 @@ def theirs(make: Callable[[int], Any], over_folds: bool = False) -> Callable[[Pr
                 study.tell(trial, fmean(seen) if over_folds else seen[-1])
             else:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            yield spent, float(losses.mean()) if whole else None
+            yield courses[len(seen) - 1][2], float(losses.mean()) if whole else None
 
     return run
 
@@ -228,7 +227,7 @@ def _soon(problem: Problem, seed: int) -> Found:
     return [], spent / whole
 
 
-def folded(problems: list[Problem]) -> list[Problem]:
+def with_folds(problems: list[Problem]) -> list[Problem]:
     """Those that have folds: a surrogate has none to race over."""
     return [problem for problem in problems if hasattr(problem.recorded, "folds_of")]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import optuna
 import recorded
-from competing import Kept, searcher_of, seed_of
+from competing import Found, Kept, searcher_of, seed_of
 
 from hpo.searchers.optuna import OptunaSearcher, _Kind
 
@@ -55,7 +56,10 @@ def compare(
     for name in names:
         courses, cpu = {}, []
         for problem in problems:
-            runs = [_run(name, problem, seed, trials, kept) for seed in range(seeds)]
+            runs = [
+                kept.get((name, problem.name, seed, trials), partial(_course, name, problem, seed, trials))
+                for seed in range(seeds)
+            ]
             courses[problem.name] = np.mean([course for course, _ in runs], 0)
             cpu += [seconds for _, seconds in runs]
         mean, ms = np.mean(list(courses.values()), 0), 1e3 * float(np.mean(cpu))
@@ -64,16 +68,10 @@ def compare(
     return found
 
 
-def _run(name: str, problem: recorded.Problem, seed: int, trials: int, kept: Kept) -> tuple[list[float], float]:
-    def search() -> tuple[list[float], float]:
-        make, in_flight = COMPETITORS.get(name) or ours(name)
-        return run(make(problem, seed_of(seed, problem)), problem, trials, in_flight)
-
-    return kept.get((name, problem.name, seed, trials), search)
-
-
-def run(searcher: Any, problem: recorded.Problem, trials: int, in_flight: int) -> tuple[list[float], float]:
+def _course(name: str, problem: recorded.Problem, seed: int, trials: int) -> Found:
     """The regret of the best after each finished trial, and CPU seconds of a trial, over the last tenth of them."""
+    make, in_flight = COMPETITORS.get(name) or ours(name)
+    searcher = make(problem, seed_of(seed, problem))
     best, course, running, cpu = np.inf, [], [], np.zeros(trials)
     for number in range(trials + in_flight - 1):
         begun = time.process_time()

@@ -105,6 +105,14 @@ def test_a_stopped_trial_is_left_alone() -> None:
     assert searcher.ask(2).params != {**ANY, "n_estimators": 50}
 
 
+def test_scores_of_folds_are_no_curve() -> None:
+    """Of a metric that XGBoost does not know there are no others, and the first fold is not one round."""
+    searcher = begun(sweep(space=Space((Int("n_estimators", 1, 400), *SPACE.parameters[1:]))))
+    trial = trained(1, ANY)
+    searcher.tell(replace(trial, reports=tuple(report for report in trial.reports if report.fold is None)))
+    assert _rest(searcher.ask(2).params) != _rest(ANY)
+
+
 def test_who_it_is_for() -> None:
     assert rounds_of(sweep()) == SPACE.parameters[0]
     assert rounds_of(sweep(model="lightgbm.LGBMClassifier")) is None, "its trials have no curve then"
