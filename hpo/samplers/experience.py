@@ -90,10 +90,11 @@ class Experience:
             elif reading.name in self._ranges and not column.choices:
                 x = column.low + u * (column.high - column.low)
                 values = reading.offset + reading.factor * (np.exp(x) if column.log else x)
-                known[reading.name] = np.nan_to_num(self._ranges[reading.name].place(values))
+                known[reading.name] = self._ranges[reading.name].place(values)
         x = np.empty((len(self._ranges), len(rows)))
         for j, (name, scale) in enumerate(self._ranges.items()):
             x[j] = known[name] if name in known else scale.place(np.array(scale.default))
+        x[np.isnan(x)] = 0.0  # where a condition leaves it out
         z = np.vstack([np.ones((1, len(rows))), x, x * x, *cases.values()])
         return np.asarray((z[self._pairs[0]] * z[self._pairs[1]]).T @ self._weights)
 

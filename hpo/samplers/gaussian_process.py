@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import cho_solve
+from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.optimize import minimize
 
 from hpo.samplers.encoding import Array
@@ -24,6 +25,7 @@ Groups = npt.NDArray[np.int64]
 SQRT5 = math.sqrt(5.0)
 JITTER = 1e-6
 STEPS = 15  # of the hyperparameters' search; it has converged to a tenth of a nat by then
+BLOCK = 1 << 15  # elements of a kernel at a time: the processor's cache holds them
 
 WORST = 1.5  # of what was learned on other data sets: a loss beyond counts as that
 
@@ -46,7 +48,7 @@ class Inputs:
         n = len(features)
         return cls(features, np.empty((n, 0)) if lines is None else lines, np.zeros(n), np.ones(n), np.ones(n))
 
-    def take(self, kept: Groups) -> Inputs:
+    def take(self, kept: Groups | slice) -> Inputs:
         return Inputs(self.features[kept], self.lines[kept], self.mean[kept], self.trust[kept], self.noise[kept])
 
     def join(self, other: Inputs) -> Inputs:
@@ -82,45 +84,54 @@ def trend(features: Array) -> Array:
 
 
 def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
-    """The most probable hyperparameters: log length scales, log variances of signal, noise (and lines)."""
-    features, y = inputs.features, y - inputs.mean
-    dimensions = int(groups[-1]) + 1
-    n = len(y)
-    squares = np.zeros((dimensions, n * n))
+    """The most probable hyperparameters: log length scales, log variances of signal, noise (and lines).
+
+    Each pair of points is looked at once: all matrices are symmetric, and here is where an ask spends its time.
+    """
+    y = y - inputs.mean
+    dimensions, n = int(groups[-1]) + 1, len(y)
+    right, left = np.triu_indices(n)
+    place, diagonal = right * n + left, np.flatnonzero(right == left)  # of the lower triangle, column by column
+    squares = np.zeros((dimensions, len(place)))
     for column, group in enumerate(groups):
-        squares[group] += np.square(features[:, column, None] - features[:, column]).ravel()
-    spread = np.diag(inputs.noise)
-    lines = inputs.lines @ inputs.lines.T
+        values = inputs.features[:, column]
+        squares[group] += np.square(values[left] - values[right])
+    halves = np.where(right == left, 0.5, 1.0)  # a pair off the diagonal stands for two elements
+    lines = (inputs.lines @ inputs.lines.T).ravel()[place]
     kin = kinship(inputs.trust)
     if kin is not None:
+        kin = kin.ravel()[place]
         lines *= kin
+    covariance = np.empty((n, n), order="F")
+    flat = covariance.T.reshape(-1)
 
     def loss(theta: Array) -> tuple[float, Array]:
         weights = np.exp(-2 * theta[:dimensions])
-        signal, noise, *slopes = np.exp(theta[dimensions:])
-        r2 = (weights @ squares).reshape(n, n)
+        log_signal, (noise, *slopes) = theta[dimensions], np.exp(theta[dimensions + 1 :])
+        r2 = (5 * weights) @ squares
         r = np.sqrt(r2)
-        decay = np.exp(-SQRT5 * r)
+        decay = np.exp(log_signal - r)
         if kin is not None:
             decay *= kin
-        kernel = signal * (1 + SQRT5 * r + 5 / 3 * r2) * decay
-        try:
-            covariance = kernel + sum(slopes) * lines + (noise + JITTER) * spread
-            factor = cho_factor(covariance, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
+        steepness = (1 + r) * decay
+        kernel = steepness + r2 / 3 * decay
+        known = kernel + sum(slopes) * lines if slopes else kernel.copy()
+        known[diagonal] += (noise + JITTER) * inputs.noise
+        flat[place] = known
+        factor, failed = dpotrf(covariance, lower=1, clean=0, overwrite_a=1)
+        if failed:
             return 1e10, np.zeros_like(theta)
-        a = cho_solve(factor, y, check_finite=False)
-        inverse = np.tril(dpotri(factor[0], lower=1)[0])  # a third of the work of solving for the columns of 1
-        inverse += np.tril(inverse, -1).T
-        inner = 0.5 * (inverse - np.outer(a, a))  # d loss / d covariance
-        steepness = inner * (-5 / 6 * signal) * (1 + SQRT5 * r) * decay  # d loss / d r2
+        determinant = np.log(factor.diagonal()).sum()
+        a = dpotrs(factor, y, lower=1)[0]
+        inverse = dpotri(factor, lower=1, overwrite_c=1)[0].T.reshape(-1)[place]  # a third of the work of solving
+        inner = halves * (inverse - a[left] * a[right])  # d loss / d covariance
         t = theta - prior.mean
-        value = 0.5 * y @ a + np.log(np.diag(factor[0])).sum() + 0.5 * (t * t / prior.variance).sum()
+        value = 0.5 * y @ a + determinant + 0.5 * (t * t / prior.variance).sum()
         gradient = np.concatenate(
             [
-                (squares @ steepness.ravel()) * (-2 * weights),
-                [(inner * kernel).sum(), np.diag(inner) @ inputs.noise * noise],
-                [(inner * lines).sum() * slope for slope in slopes],
+                (squares @ (inner * steepness)) * (5 / 3 * weights),
+                [inner @ kernel, inner[diagonal] @ inputs.noise * noise],
+                [inner @ lines * slope for slope in slopes],
             ]
         )
         return float(value), gradient + t / prior.variance
@@ -156,48 +167,65 @@ class GaussianProcess:
 
     def __init__(self, inputs: Inputs, groups: Groups, y: Array, theta: Array, pending: Inputs | None = None) -> None:
         dimensions = int(groups[-1]) + 1
-        self._weights = np.exp(-theta[:dimensions])[groups]
+        self._weights = SQRT5 * np.exp(-theta[:dimensions])[groups]
         self._signal, self._noise = math.exp(theta[dimensions]), math.exp(theta[dimensions + 1]) + JITTER
         self._slope = math.exp(theta[dimensions + 2]) if len(theta) > dimensions + 2 else 0.0
         self._known = len(y)
-        self._points, self._factor = inputs, np.linalg.cholesky(self._covariance(inputs))
+        self._see(inputs)
         self._alpha = cho_solve((self._factor, True), y - inputs.mean, check_finite=False)
         if pending is not None and len(pending.mean):
-            self._points = inputs.join(pending)
-            self._factor = np.linalg.cholesky(self._covariance(self._points))
+            self._see(inputs.join(pending))
 
     def left_out(self, y: Array) -> Array:
         """What the model says of each known point when it has seen all others (Rasmussen and Williams, 5.12)."""
         inverse = cho_solve((self._factor, True), np.eye(self._known), check_finite=False)
         return np.asarray(y - self._alpha / np.diag(inverse))
 
-    def _covariance(self, points: Inputs) -> Array:
-        kernel, kin = self._kernel(points, points), kinship(points.trust)
-        return (kernel if kin is None else kernel * kin) + self._noise * np.diag(points.noise)
-
     def predict(self, inputs: Inputs) -> tuple[Array, Array]:
         """Mean and standard deviation of the function (not of a noisy observation)."""
-        kernel = self._kernel(self._points, inputs)
-        kernel *= self._points.trust[:, None]
-        mean = inputs.mean + self._alpha @ kernel[: self._known]
-        v = solve_triangular(self._factor, kernel, lower=True, check_finite=False, overwrite_b=True)
-        variance = self._signal - np.einsum("ij,ij->j", v, v)
-        if self._slope:
-            variance += self._slope * np.square(inputs.lines).sum(1)
+        size = max(1, BLOCK // len(self._points.mean))
+        mean, variance = np.empty((2, len(inputs.mean)))
+        for k in range(0, len(mean), size):
+            part = slice(k, k + size)
+            mean[part], variance[part] = self._predict(inputs.take(part))
         return mean, np.sqrt(np.maximum(variance, 1e-10))
 
-    def _kernel(self, one: Inputs, other: Inputs) -> Array:
-        a, b = one.features * self._weights, other.features * self._weights
-        r2 = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
+    def _see(self, points: Inputs) -> None:
+        """Points to predict from, and the factor of their covariance."""
+        self._points, self._kin = points, kinship(points.trust)
+        scaled = points.features * self._weights
+        squares = np.square(scaled).sum(1)
+        self._scaled = np.column_stack([scaled, np.ones(len(squares)), squares])
+        kernel = self._kernel(points)
+        if self._kin is not None:
+            kernel *= self._kin
+        kernel.flat[:: len(kernel) + 1] += self._noise * points.noise
+        self._factor = np.asfortranarray(np.linalg.cholesky(kernel))
+
+    def _predict(self, inputs: Inputs) -> tuple[Array, Array]:
+        kernel = self._kernel(inputs)
+        if self._kin is not None:
+            kernel *= self._points.trust
+        mean = inputs.mean + kernel[:, : self._known] @ self._alpha
+        v = dtrsm(1.0, self._factor, kernel.T, lower=1, overwrite_b=1).T
+        variance = self._signal - np.einsum("ij,ij->i", v, v)
+        if self._slope:
+            variance += self._slope * np.square(inputs.lines).sum(1)
+        return mean, variance
+
+    def _kernel(self, inputs: Inputs) -> Array:
+        """A row for each of them, a column for each point that is seen."""
+        scaled = inputs.features * self._weights
+        squares = np.square(scaled).sum(1)
+        r2 = np.column_stack([-2 * scaled, squares, np.ones(len(squares))]) @ self._scaled.T
         np.maximum(r2, 0.0, out=r2)
-        r = SQRT5 * np.sqrt(r2)
-        r2 *= 5 / 3  # in place from here: this is where an ask spends its time
+        r = np.sqrt(r2)
+        r2 /= 3  # in place from here: this is where an ask spends its time
         r2 += r
         r2 += 1
-        np.negative(r, out=r)
+        np.subtract(math.log(self._signal), r, out=r)
         np.exp(r, out=r)
         r2 *= r
-        r2 *= self._signal
         if self._slope:
-            r2 += self._slope * (one.lines @ other.lines.T)
+            r2 += (self._slope * inputs.lines) @ self._points.lines.T
         return np.asarray(r2)

@@ -141,13 +141,13 @@ class GPSampler(BaseSampler):
         known = feasible if feasible.any() else usable
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
         own = evidence.rows[evidence.trust == 1.0]  # what was good on other data may be worth a look on these
-        seen = {_key(row) for row in np.vstack([own, evidence.pending])}
+        seen = set(_keys(np.vstack([own, evidence.pending])))
         # What several trials in flight leave to expect is far from all of them, while the best one's own neighbourhood,
         # which a serial search would walk through step by step, is left alone: so two of three stay there.
         stays = len(evidence.pending) >= CROWD and usable.sum() >= SETTLED and number % 3
         looks = (search.near, search.ranked) if stays else (search.ranked,)
         points = itertools.chain.from_iterable(look(centers) for look in looks)
-        return next((row for row in points if _key(row) not in seen), None)
+        return next((row for row in points if seen.isdisjoint(_keys(row[None]))), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""
@@ -258,5 +258,6 @@ def _subset(values: Array, size: int) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate([good, rest[places]]))
 
 
-def _key(row: Array) -> tuple[float, ...]:
-    return tuple(np.where(np.isnan(row), -1.0, row).round(6).tolist())
+def _keys(rows: Array) -> list[bytes]:
+    """Equal for points that are the same trial."""
+    return [row.tobytes() for row in np.where(np.isnan(rows), -1.0, rows).round(6) + 0.0]

@@ -6,6 +6,7 @@ is made anew from the study.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -79,14 +80,15 @@ class History:
                 finished.append(trial)
             elif trial.number != number and trial.params:
                 pending.append(self._encoding.row(trial.params, trial.distributions))
-        finished = [trial for trial in finished if not np.isnan(self._row(trial)).all()]
+        rows = np.array([self._row(trial) for trial in finished]).reshape(-1, len(space))
+        within = ~np.isnan(rows).all(1)
+        finished, rows = list(itertools.compress(finished, within)), rows[within]
         values = np.array([_value(trial, sign) for trial in finished], dtype=float)
         if any(trial.state == TrialState.PRUNED for trial in finished):
             complete = np.array([trial.state == TrialState.COMPLETE for trial in finished])
             best = np.nanmin(values[complete], initial=math.inf) if complete.any() else -math.inf
             values[~complete] = np.maximum(values[~complete], best)  # it cannot have beaten what outlived it
         trust = np.array([trust_of(trial) for trial in finished], dtype=float)
-        rows = np.array([self._row(trial) for trial in finished]).reshape(-1, len(space))
         if (trust < 1.0).any():
             values = leveled(values, trust, rows)
         keys = sorted({key for trial in finished for key in trial.constraints})
