@@ -39,8 +39,8 @@ class Dataset:
     """`digest` is an MD5 (it fits MLflow's field); `classes` are in the order of their codes, empty in regression.
 
     `rows` are those that objectives see, `holdout_rows` those they never do. `ordered`: fold k is validated on
-    the part of time that follows everything it was trained on. `repeat`: 0 for the folds of the search, else which of
-    the fresh ones.
+    the part of time that follows everything it was trained on. `seed` is that of the folds; `repeat`: 0 for those of
+    the search, else which of the fresh ones.
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class Dataset:
     ordered: bool
     balance: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    seed: int = 0
     repeat: int = 0
 
     @property

@@ -20,7 +20,7 @@ from hpo.errors import InputError, Problem
 from hpo.lease import Lease
 from hpo.redact import redact
 
-FILES = ("features.npy", "target.npy", "blocks.npy", "fresh.npy")
+FILES = ("features.npy", "target.npy", "blocks.npy", "bonds.npy")
 PATIENCE = 3600.0  # seconds that a worker waits for another one of its host to fetch
 
 

@@ -1,8 +1,8 @@
 """The splits: the locked hold-out first, from what the rows hold, then the folds, from the sweep's seed.
 
-Called by `hpo.data.store`, once per data set. The result is one number a row: -1 for the hold-out, else the
-block. Fold k is validated on block k and trained on all others; in the order of time, validated on block k + 1
-and trained on the blocks before it.
+Called by `hpo.data.store`, once per data set, and again where fresh folds are wanted. The result is one number a row:
+-1 for the hold-out, else the block. Fold k is validated on block k and trained on all others; in the order of time,
+validated on block k + 1 and trained on the blocks before it.
 
 The hold-out does not follow the seed, and a row's side does not follow its place in the file: a champion of another
 sweep, or of last month's shorter file, must not have been trained on the rows that it is judged on now.
@@ -28,19 +28,21 @@ HOLDOUT = -1
 class Rows:
     """What a split may depend on: `target` (class codes when `classes` > 0), and groups or times, one a row.
 
-    `keys` are numbers made from a row's content (its group's, where there are groups), see `table.row_keys`.
+    `keys` are numbers made from a row's content (its group's, where there are groups), see `table.row_keys`; a hold-out
+    goes by them, folds do not.
     """
 
     target: NDArray[Any]
     classes: int
-    keys: NDArray[np.uint64]
+    keys: NDArray[np.uint64] | None = None
     groups: NDArray[Any] | None = None
     times: NDArray[np.float64] | None = None
 
     def take(self, index: NDArray[np.intp]) -> Rows:
+        keys = None if self.keys is None else self.keys[index]
         groups = None if self.groups is None else self.groups[index]
         times = None if self.times is None else self.times[index]
-        return Rows(self.target[index], self.classes, self.keys[index], groups, times)
+        return Rows(self.target[index], self.classes, keys, groups, times)
 
 
 def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
@@ -62,23 +64,17 @@ def split(rows: Rows, holdout: float, folds: int, seed: int) -> Blocks:
     return blocks
 
 
-def split_again(rows: Rows, blocks: Blocks, folds: int, seed: int, count: int) -> NDArray[np.int16]:
-    """(count, rows): other folds of the rows that are not held out, each from a seed of its own.
+def split_again(rows: Rows, blocks: Blocks, folds: int, seed: int, repeat: int) -> Blocks:
+    """Other folds of rows that are not held out, for each repeat (from 1) from a seed of its own.
 
     In the order of time the borders move: what comes before a random first part is only trained on. Where no other
     split has every class in every fold, the folds stay.
     """
-    kept = np.flatnonzero(blocks != HOLDOUT)
-    rest = rows.take(kept)
-    found = np.tile(blocks[kept], (count, 1))
-    for k in range(count):
-        for attempt in range(20):
-            dice = np.random.default_rng([seed, k, attempt])
-            fresh = _fresh(rest, folds, dice)
-            if fresh is not None:
-                found[k] = fresh
-                break
-    return found
+    for attempt in range(20):
+        fresh = _fresh(rows, folds, np.random.default_rng([seed, repeat - 1, attempt]))
+        if fresh is not None:
+            return fresh
+    return blocks
 
 
 def _fresh(rows: Rows, folds: int, dice: np.random.Generator) -> Blocks | None:
@@ -105,6 +101,7 @@ def fold_rows(blocks: Blocks, fold: int, ordered: bool) -> tuple[NDArray[np.intp
 
 def _holdout(rows: Rows, share: float) -> NDArray[np.intp]:
     """The latest part; or the groups, or the rows of each class, with the lowest keys."""
+    assert rows.keys is not None
     if rows.times is not None:
         first = min(round(len(rows.times) * (1 - share)), len(rows.times) - 1)
         return np.flatnonzero(rows.times >= np.sort(rows.times)[first])

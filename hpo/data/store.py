@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
     from hpo.data.columns import Table
 
-_FORMAT = 3  # part of the digest: raise it when what is stored changes
+_FORMAT = 4  # part of the digest: raise it when what is stored changes
 _BLOCK = 1 << 20  # values that are in memory at a time
-REPEATS = 10  # fresh sets of folds that are drawn beside those of the search
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,24 @@ def prepare(sweep: Sweep, root: Path) -> Dataset:
 
 
 def load(dataset: Dataset) -> Arrays:
-    """Map the arrays; pages are shared by all workers of a machine, and nothing is read until it is used."""
+    """Map the arrays; pages are shared by all workers of a machine, and nothing is read until it is used.
+
+    Fresh folds are drawn here: by the workers that look at the best trials again, and not while a user waits for the
+    first one.
+    """
     import numpy as np
 
-    from hpo.data.splits import fold_rows
+    from hpo.data.splits import Rows, fold_rows, split_again
 
     # As plain arrays over the map: what is cut out of them is then plain memory, not a subclass.
-    features, target, blocks, fresh = (
+    features, target, blocks, bonds = (
         np.asarray(np.load(dataset.folder / f"{name}.npy", mmap_mode="r"))
-        for name in ("features", "target", "blocks", "fresh")
+        for name in ("features", "target", "blocks", "bonds")
     )
-    blocks = fresh[dataset.repeat - 1] if dataset.repeat else blocks
+    if dataset.repeat:
+        groups, times = (None, bonds) if dataset.ordered else (bonds if len(bonds) else None, None)
+        rows = Rows(target, len(dataset.classes), groups=groups, times=times)
+        blocks = split_again(rows, blocks, dataset.folds, dataset.seed, dataset.repeat)
     folds = tuple(fold_rows(blocks, k, dataset.ordered) for k in range(dataset.folds))
     return Arrays(features, target, folds)
 
@@ -137,9 +143,9 @@ def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
         task, classes, y = target.read_target(labels, sweep)
         target.check_metrics(task, (*sweep.metrics, *sweep.extra_metrics))
         keys = table.row_keys(found.names, found.column, validation.groups)
-        rows = splits.Rows(y, len(classes), keys, *table.groups_and_times(found.column, validation))
+        groups, times = table.groups_and_times(found.column, validation)
+        rows = splits.Rows(y, len(classes), keys, groups, times)
         blocks = splits.split(rows, data.holdout, validation.folds, sweep.search.seed)
-        fresh = splits.split_again(rows, blocks, validation.folds, sweep.search.seed, REPEATS)
         kept, held = blocks != splits.HOLDOUT, blocks == splits.HOLDOUT
         columns, more = table.describe_columns(found.names, lambda name: found.column(name)[kept], sweep)
         _save_features(found, kept, columns, Path(scratch), folder)
@@ -149,11 +155,12 @@ def _fill(sweep: Sweep, folder: Path, digest: str, file_digest: str) -> Dataset:
             np.save(folder / "holdout.npy", y[held])
     np.save(folder / "target.npy", y[kept])
     np.save(folder / "blocks.npy", blocks[kept])
-    np.save(folder / "fresh.npy", fresh)
+    bonds = times if times is not None else groups  # what other folds go by
+    np.save(folder / "bonds.npy", np.empty(0) if bonds is None else bonds[kept])
     return Dataset(
         folder, digest, file_digest, data.target, task, classes, columns, rows=int(kept.sum()),
         holdout_rows=int(held.sum()), folds=validation.folds, ordered=validation.time is not None,
-        balance=target.balance(task, classes, y[kept]), notes=(*notes, *more),
+        balance=target.balance(task, classes, y[kept]), notes=(*notes, *more), seed=sweep.search.seed,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def prepared(path: Path, folder: Path, **validation: object) -> Dataset:
 
 def assert_same_data(one: Dataset, other: Dataset) -> None:
     assert dataclasses.replace(one, folder=other.folder) == other
-    for name in ("features", "target", "blocks", "fresh", "holdout"):
+    for name in ("features", "target", "blocks", "bonds", "holdout"):
         assert (one.folder / f"{name}.npy").read_bytes() == (other.folder / f"{name}.npy").read_bytes(), name
     pd.testing.assert_frame_equal(holdout_frame(one)[0], holdout_frame(other)[0], check_exact=True)
     assert {path.name for path in one.folder.iterdir()} == {path.name for path in other.folder.iterdir()}
