@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -28,6 +28,7 @@ from hpo.tracking import settle_environment
 if TYPE_CHECKING:
     from hpo.delivery import Delivery
 
+BEHIND = 10  # niceness, while workers train
 TICK = 0.2  # seconds between two looks at the journal
 PAUSE = 2.0  # the longest pause before the next try at a server that does not answer
 PATIENCE = 15.0  # seconds of silence from the server after which, the search being over, the rest stays for later
@@ -39,22 +40,28 @@ def follow(path: Path) -> int:
     lease = _wait_for_lease(path)
     if lease is None:
         return 0
-    os.nice(10)
+    usual = os.nice(0)
+    os.nice(BEHIND)
     with lease, closing(Journal(path, durable=False)) as journal:
         delivery = _open(journal)
         try:
-            return _follow(journal, delivery)
+            return _follow(journal, delivery, usual)
         except Exception as error:
             delivery.note(f"{type(error).__name__}: {error}")
             raise
 
 
-def _follow(journal: Journal, delivery: Delivery) -> int:
+def _follow(journal: Journal, delivery: Delivery, usual: int) -> int:
     from hpo.tracking.server import Denied, TrackingError
 
     pause, left, since = TICK, 0, time.monotonic()
     while True:
         live = is_live(journal)  # asked first: what is recorded before a driver ends is published below
+        if not live:
+            # Somebody waits now. Behind the workers of another sweep the rest would take ten times as long; where a
+            # process may not come forward again, it does.
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, 0, usual)
         try:
             delivery.publish(live)
             since = time.monotonic()
