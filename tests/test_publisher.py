@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 import hpo
 from hpo.journal import Journal
-from hpo.lease import holder
+from hpo.lease import Lease, holder
 from hpo.progress import Progress
 from hpo.publisher import Publisher
 from tests.conftest import free_port
@@ -24,6 +27,25 @@ def test_it_publishes_all_and_says_how_much_is_left(tmp_path: Path, uri: str) ->
     assert left[0] == 3
     assert journal.count_unpublished() == 0
     assert len(journal.runs()) == 4
+    journal.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes may come forward again")
+def test_one_that_is_waited_for_is_no_longer_behind_others(tmp_path: Path, uri: str) -> None:
+    journal = journal_of(tmp_path, uri, [finished(number) for number in range(3)], state="running")
+    driver = Lease(journal.path.with_suffix(".lock"), "the sweep")
+    seen: list[int] = []
+    publisher = Publisher(journal, tmp_path / "flights-1", journal.fact("tracking_uri"))
+
+    def look(left: int) -> None:
+        with suppress(ProcessLookupError):
+            seen.append(os.getpriority(os.PRIO_PROCESS, publisher._process.pid) - os.nice(0))
+        if seen[-1] > 0 and not left and journal.fact("state") == "running":
+            journal.record(state="finished")
+            driver.release()
+
+    assert publisher.wait(look, lambda: False) is None
+    assert seen[-1] == 0
     journal.close()
 
 
