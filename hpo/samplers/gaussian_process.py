@@ -86,7 +86,7 @@ def trend(features: Array) -> Array:
 def fit(inputs: Inputs, groups: Groups, y: Array, prior: Prior) -> Array:
     """The most probable hyperparameters: log length scales, log variances of signal, noise (and lines).
 
-    Each pair of points is looked at once: all matrices are symmetric, and here is where an ask spends its time.
+    Each pair of points is looked at once, since all matrices are symmetric.
     """
     y = y - inputs.mean
     dimensions, n = int(groups[-1]) + 1, len(y)
