@@ -23,6 +23,12 @@ from optuna.distributions import (
 Array = npt.NDArray[np.float64]
 
 
+def keys(rows: Array, digits: int) -> list[bytes]:
+    """Of points of the cube; equal for those that agree to so many digits, and so are the same trial."""
+    # + 0.0: what is rounded to -0.0 equals 0.0, and has other bytes.
+    return [row.tobytes() for row in np.where(np.isnan(rows), -1.0, rows).round(digits) + 0.0]
+
+
 class Column:
     """One parameter in [0, 1]. `choices` is 0 for numbers; `cells` the number of values, 0 if they are continuous."""
 

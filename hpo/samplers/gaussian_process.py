@@ -193,14 +193,18 @@ class GaussianProcess:
     def _see(self, points: Inputs) -> None:
         """Points to predict from, and the factor of their covariance."""
         self._points, self._kin = points, kinship(points.trust)
-        scaled = points.features * self._weights
-        squares = np.square(scaled).sum(1)
+        scaled, squares = self._scale(points)
         self._scaled = np.column_stack([scaled, np.ones(len(squares)), squares])
         kernel = self._kernel(points)
         if self._kin is not None:
             kernel *= self._kin
         kernel.flat[:: len(kernel) + 1] += self._noise * points.noise
         self._factor = np.asfortranarray(np.linalg.cholesky(kernel))
+
+    def _scale(self, inputs: Inputs) -> tuple[Array, Array]:
+        """In length scales, and the square of the distance from nothing."""
+        scaled = inputs.features * self._weights
+        return scaled, np.square(scaled).sum(1)
 
     def _predict(self, inputs: Inputs) -> tuple[Array, Array]:
         kernel = self._kernel(inputs)
@@ -215,8 +219,7 @@ class GaussianProcess:
 
     def _kernel(self, inputs: Inputs) -> Array:
         """A row for each of them, a column for each point that is seen."""
-        scaled = inputs.features * self._weights
-        squares = np.square(scaled).sum(1)
+        scaled, squares = self._scale(inputs)
         r2 = np.column_stack([-2 * scaled, squares, np.ones(len(squares))]) @ self._scaled.T
         np.maximum(r2, 0.0, out=r2)
         r = np.sqrt(r2)

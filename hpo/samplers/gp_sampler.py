@@ -27,12 +27,13 @@ from threadpoolctl import ThreadpoolController
 from hpo.samplers.acquisition import Search, log_expected_improvement
 from hpo.samplers.conditions import Conditions
 from hpo.samplers.cost import per_second
-from hpo.samplers.encoding import Array, Column, Encoding
+from hpo.samplers.encoding import Array, Column, Encoding, keys
 from hpo.samplers.experience import LEFT, Experience
 from hpo.samplers.gaussian_process import GaussianProcess, Inputs, Prior, fit, matched, trend
 from hpo.samplers.history import Evidence, History
 from hpo.samplers.views import LEARNED, PLAIN, SIGNED, VIEWS, View
 
+DIGITS = 6  # to which a proposal is one that was made before
 POINTS = 200  # most trials that the posterior is built on
 ALONE = 20  # trials until which what was learned on other data sets has every turn, and then every other
 DOUBTED = 12  # trials from which it has to foresee them as well as who knows nothing,
@@ -141,13 +142,13 @@ class GPSampler(BaseSampler):
         known = feasible if feasible.any() else usable
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
         own = evidence.rows[evidence.trust == 1.0]  # what was good on other data may be worth a look on these
-        seen = set(_keys(np.vstack([own, evidence.pending])))
+        seen = set(keys(np.vstack([own, evidence.pending]), DIGITS))
         # What several trials in flight leave to expect is far from all of them, while the best one's own neighbourhood,
         # which a serial search would walk through step by step, is left alone: so two of three stay there.
         stays = len(evidence.pending) >= CROWD and usable.sum() >= SETTLED and number % 3
         looks = (search.near, search.ranked) if stays else (search.ranked,)
         points = itertools.chain.from_iterable(look(centers) for look in looks)
-        return next((row for row in points if seen.isdisjoint(_keys(row[None]))), None)
+        return next((row for row in points if seen.isdisjoint(keys(row[None], DIGITS))), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""
@@ -256,8 +257,3 @@ def _subset(values: Array, size: int) -> npt.NDArray[np.int64]:
     good, rest = order[: size // 2], np.sort(order[size // 2 :])
     places = np.linspace(0, len(rest) - 1, size - size // 2).round().astype(int)
     return np.sort(np.concatenate([good, rest[places]]))
-
-
-def _keys(rows: Array) -> list[bytes]:
-    """Equal for points that are the same trial."""
-    return [row.tobytes() for row in np.where(np.isnan(rows), -1.0, rows).round(6) + 0.0]

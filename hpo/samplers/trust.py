@@ -9,11 +9,11 @@ that both data sets have scored.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from optuna.trial import FrozenTrial
 
-Array = npt.NDArray[np.float64]
+from hpo.samplers.encoding import Array, keys
 
+DIGITS = 9  # to which a configuration is one that was scored before
 TRUST = "hpo:trust"  # the attribute of a trial that says so; none: it is one of ours
 
 
@@ -32,17 +32,14 @@ def kinship(trust: Array) -> Array | None:
 def leveled(values: Array, trust: Array, rows: Array) -> Array:
     """Earlier values moved by the median of what changed at the points that were scored again."""
     now = trust == 1.0
-    own = {_key(row): value for row, value in zip(rows[now], values[now], strict=True) if not np.isnan(value)}
+    known = now & ~np.isnan(values)
+    own = dict(zip(keys(rows[known], DIGITS), values[known], strict=True))
     moved = values.copy()
     for level in np.unique(trust[~now]):
         earlier = trust == level
         pairs = [
-            own[key] - v for row, v in zip(rows[earlier], values[earlier], strict=True) if (key := _key(row)) in own
+            own[key] - v for key, v in zip(keys(rows[earlier], DIGITS), values[earlier], strict=True) if key in own
         ]
         if differences := [pair for pair in pairs if not np.isnan(pair)]:
             moved[earlier] += np.median(differences)
     return moved
-
-
-def _key(row: Array) -> bytes:
-    return np.where(np.isnan(row), -1.0, row).round(9).tobytes()
