@@ -32,6 +32,7 @@ BEHIND = 10  # niceness, while workers train
 TICK = 0.2  # seconds between two looks at the journal
 PAUSE = 2.0  # the longest pause before the next try at a server that does not answer
 PATIENCE = 15.0  # seconds of silence from the server after which, the search being over, the rest stays for later
+LAST = 120.0  # the same since anything was delivered, however often it answers: what fails then fails for good
 PENDING = 75  # the exit code of a follower that left something behind
 
 
@@ -55,8 +56,11 @@ def _follow(journal: Journal, delivery: Delivery, usual: int) -> int:
     from hpo.tracking.server import Denied, TrackingError
 
     pause, left, since = TICK, 0, time.monotonic()
+    moved = since
     while True:
         live = is_live(journal)  # asked first: what is recorded before a driver ends is published below
+        if not live and not journal.path.exists():
+            return 0  # the sweep has been removed: nobody waits for it, and its files cannot be published
         if not live:
             # Somebody waits now. Behind the workers of another sweep the rest would take ten times as long; where a
             # process may not come forward again, it does.
@@ -78,9 +82,12 @@ def _follow(journal: Journal, delivery: Delivery, usual: int) -> int:
                     return PENDING
             pause = min(2 * pause, PAUSE)
         before, left = left, journal.count_unpublished()
+        now = time.monotonic()
         if left < before:  # it answers, if not always
-            since, pause = time.monotonic(), TICK
-        elif not live and time.monotonic() - since > PATIENCE:
+            since, pause = now, TICK
+        if live or left < before:
+            moved = now
+        elif now - since > PATIENCE or now - moved > LAST:
             return PENDING
         time.sleep(pause)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from hpo.journal import Journal
 from hpo.lease import Lease
 from hpo.loader import build
 from hpo.trial import Trial
-from tests.chaos.proxy import DROP, ChaosProxy, Fault
+from tests.chaos.proxy import DROP, UNAVAILABLE, ChaosProxy, Fault
 from tests.conftest import ROOT, Server, free_port
 from tests.tracking.sweeps import delivered_once, finished, journal_of, runs_of, until
 
@@ -142,6 +143,32 @@ def test_lost_answers_make_no_second_run(tmp_path: Path, server: Server) -> None
         assert follower(journal).wait(120) == 0, log_of(journal)
     assert next(creates) == 11 + 1, "a lost answer was followed by a second create"
     delivered_once(server.uri, "careless", 10)
+
+
+def test_an_end_that_is_refused_each_time_is_left(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All trials are there and the server answers: only its report is refused, now and for good."""
+    monkeypatch.setattr(hpo.sync, "LAST", 1.0)
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+    refusing = True
+    with ChaosProxy(server.uri, lambda line: UNAVAILABLE if refusing and "report.html" in line else None) as proxy:
+        journal = journal_of(tmp_path, proxy.uri, map(finished, range(2)), id="refused-1", name="refused")
+        assert hpo.sync.follow(journal.path) == hpo.sync.PENDING
+        assert journal.count_unpublished() == 0
+        refusing = False
+        assert hpo.sync.deliver(journal.path) is None
+    assert parent_of(server.uri, "refused").info.status == "FINISHED"
+
+
+def test_a_sweep_that_was_removed_is_left(tmp_path: Path) -> None:
+    """Its publisher would try forever what its files are missing for, beside the next sweep's workers."""
+    journal = journal_of(tmp_path, f"http://127.0.0.1:{free_port()}", [finished(0)], id="gone-1", name="gone")
+    process = follower(journal)
+    until(lambda: (journal.fact("sync") or {}).get("error") is not None)
+    for path in tmp_path.glob("gone-1*"):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert process.wait(60) == 0
 
 
 def test_two_are_not_let_in(tmp_path: Path, uri: str) -> None:
