@@ -31,6 +31,7 @@ from hpo.samplers.encoding import Array, Column, Encoding, keys
 from hpo.samplers.experience import LEFT, Experience
 from hpo.samplers.gaussian_process import GaussianProcess, Inputs, Prior, fit, matched, trend
 from hpo.samplers.history import Evidence, History
+from hpo.samplers.ties import Ties
 from hpo.samplers.views import LEARNED, PLAIN, SIGNED, VIEWS, View
 
 DIGITS = 6  # to which a proposal is one that was made before
@@ -142,13 +143,14 @@ class GPSampler(BaseSampler):
         known = feasible if feasible.any() else usable
         centers = evidence.rows[known][np.argsort(evidence.values[known], kind="stable")[:6]]
         own = evidence.rows[evidence.trust == 1.0]  # what was good on other data may be worth a look on these
-        seen = set(keys(np.vstack([own, evidence.pending]), DIGITS))
+        ties = Ties(evidence.rows[evidence.whole], evidence.values[evidence.whole], encoding.choices, DIGITS)
+        seen = set(keys(ties.collapse(np.vstack([own, evidence.pending])), DIGITS))
         # What several trials in flight leave to expect is far from all of them, while the best one's own neighbourhood,
         # which a serial search would walk through step by step, is left alone: so two of three stay there.
         stays = len(evidence.pending) >= CROWD and usable.sum() >= SETTLED and number % 3
         looks = (search.near, search.ranked) if stays else (search.ranked,)
         points = itertools.chain.from_iterable(look(centers) for look in looks)
-        return next((row for row in points if seen.isdisjoint(keys(row[None], DIGITS))), None)
+        return next((row for row in points if seen.isdisjoint(keys(ties.collapse(row[None]), DIGITS))), None)
 
     def _doubts(self, evidence: Evidence) -> Iterator[Predict]:
         """For each constraint that was ever violated, and for failures: what should stay below 0."""

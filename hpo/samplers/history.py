@@ -29,7 +29,7 @@ class Evidence:
 
     `violations` holds one column per constraint, above 0 where it is violated, NaN where it is not known. `seconds` is
     what a trial took, `trust` how far it counts: below 1 it is of other data. `noise` is the variance of a value in
-    units of a whole trial's: above 1 where folds are missing.
+    units of a whole trial's: above 1 where folds are missing. `whole`: the value is the trial's own and final one.
     """
 
     encoding: Encoding
@@ -42,6 +42,7 @@ class Evidence:
     seconds: Array
     trust: Array
     noise: Array
+    whole: npt.NDArray[np.bool_]
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
@@ -84,13 +85,14 @@ class History:
         within = ~np.isnan(rows).all(1)
         finished, rows = list(itertools.compress(finished, within)), rows[within]
         values = np.array([_value(trial, sign) for trial in finished], dtype=float)
+        complete = np.array([trial.state == TrialState.COMPLETE for trial in finished], dtype=bool)
         if any(trial.state == TrialState.PRUNED for trial in finished):
-            complete = np.array([trial.state == TrialState.COMPLETE for trial in finished])
             best = np.nanmin(values[complete], initial=math.inf) if complete.any() else -math.inf
             values[~complete] = np.maximum(values[~complete], best)  # it cannot have beaten what outlived it
         trust = np.array([trust_of(trial) for trial in finished], dtype=float)
         if (trust < 1.0).any():
             values = leveled(values, trust, rows)
+        noise = np.array([trial.system_attrs.get(NOISE, 1.0) for trial in finished], dtype=float)
         keys = sorted({key for trial in finished for key in trial.constraints})
         return Evidence(
             self._encoding,
@@ -104,7 +106,8 @@ class History:
             np.array(pending).reshape(-1, len(space)),
             np.array([seconds_of(trial) for trial in finished]),
             trust,
-            np.array([trial.system_attrs.get(NOISE, 1.0) for trial in finished], dtype=float),
+            noise,
+            complete & (trust == 1.0) & (noise == 1.0),
         )
 
     def _row(self, trial: FrozenTrial) -> Array:
