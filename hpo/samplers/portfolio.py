@@ -25,7 +25,7 @@ ENOUGH = 0.8  # of the rounds that a space allows, for a set to know what such a
 
 @dataclass(frozen=True)
 class Portfolio:
-    """`sets` are ordered configurations, the best guess first.
+    """`sets` are ordered configurations, the best guess first, or the best for what it costs.
 
     Each is for spaces that have all of `needs` and about so many `rounds` of boosting, and for a `metric`: what is
     best for a log loss is too careful for an accuracy.
