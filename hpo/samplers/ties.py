@@ -1,8 +1,8 @@
 """Where a parameter makes no difference: trials that differ in nothing else, and have the same value to the last bit.
 
 Called by `gp_sampler`, which proposes no trial whose result is known. Of the penalties of boosted trees small values do
-nothing where losses are counted in thousands; a model of noisy values cannot know that, and went on asking for the best
-trial with another of them: one in three of the trials that were fully evaluated in a long search on prices of diamonds.
+nothing where losses are counted in thousands; a model of noisy values cannot know that, and goes on asking for the best
+trial with another of them: a search on prices of diamonds had one result nine times over.
 """
 
 from __future__ import annotations
